@@ -1,0 +1,258 @@
+"""The one error tree.
+
+Decided here and nowhere else: which exception class stands for which status. Every exception of
+this package derives from `SandboxError`; the ones that end a call derive from `CallError` and carry
+the whole `outcome`.
+"""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elf_pysandbox._outcome import Outcome, Status
+
+
+class SandboxError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class ConfigurationError(SandboxError, ValueError):
+    """A limit, policy, option or document that cannot be used; the message says what to write."""
+
+
+class PoolClosedError(SandboxError, RuntimeError):
+    """The pool was shut down; make a new one."""
+
+
+class LayerUnavailableError(SandboxError):
+    """A required confinement layer cannot be had on this host, so nothing was run.
+
+    Attributes
+    ----------
+    layer, reason, remedy : str
+        Which layer, why it is missing, and what to do about it.
+    """
+
+    def __init__(self, layer: str, reason: str, remedy: str) -> None:
+        super().__init__(f"layer {layer!r} is required but not available: {reason}. {remedy}")
+        self.layer, self.reason, self.remedy = layer, reason, remedy
+
+
+class ToolHandlerError(SandboxError):
+    """Base of the errors about tools: registering, finding, loading and saving them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracebackFrame:
+    """One frame of the tool's own traceback, as text."""
+
+    file: str
+    line: int
+    function: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """An exception of the confined side, as data: nothing in it is live.
+
+    Attributes
+    ----------
+    type, module : str
+        The class name and the module that defines it.
+    message : str
+    notes : tuple of str
+        `__notes__` (PEP 678).
+    traceback : tuple of TracebackFrame
+        Outermost call first, the sandbox's own frames left out.
+    cause : ErrorInfo or None
+        `__cause__`, or `__context__` unless suppressed.
+    """
+
+    type: str
+    module: str
+    message: str
+    notes: tuple[str, ...] = ()
+    traceback: tuple[TracebackFrame, ...] = ()
+    cause: ErrorInfo | None = None
+
+    def format(self) -> str:
+        """Render as Python prints an uncaught exception."""
+        lines: list[str] = []
+        if self.cause is not None:
+            lines += [self.cause.format(), "", "The above exception led to this one:", ""]
+        if self.traceback:
+            lines.append("Traceback (most recent call last):")
+        for frame in self.traceback:
+            lines.append(f'  File "{frame.file}", line {frame.line}, in {frame.function}')
+            if frame.source:
+                lines.append(f"    {frame.source}")
+        name = self.type if self.module in ("builtins", "") else f"{self.module}.{self.type}"
+        lines.append(f"{name}: {self.message}" if self.message else name)
+        lines += self.notes
+        return "\n".join(lines)
+
+
+class CallError(SandboxError):
+    """A call that did not return a value.
+
+    Attributes
+    ----------
+    status : Status
+    info : ErrorInfo or None
+        The tool's own exception, where there was one.
+    outcome : Outcome or None
+        The whole outcome; None only while it is being built.
+    """
+
+    status: Status = "fault"
+
+    def __init__(self, message: str, info: ErrorInfo | None = None) -> None:
+        super().__init__(message)
+        self.info = info
+        self.outcome: Outcome | None = None
+
+
+class ToolRaised(CallError):  # noqa: N818 - it names an event, as concurrent.futures.BrokenExecutor does
+    """The tool raised an exception.
+
+    When the tool's exception is a builtin one, the error raised at the host is also an instance of that
+    builtin class, so ``except ZeroDivisionError`` works as if the tool had run here.
+    """
+
+    status = "raised"
+
+
+class CallDeniedError(CallError, PermissionError):
+    """The policy or a confinement layer refused something the tool tried."""
+
+    status = "denied"
+
+
+class InvalidArgumentsError(CallError, TypeError):
+    """The arguments do not fit the tool's signature or types; lists every bad one.
+
+    Attributes
+    ----------
+    problems : tuple of (path, message)
+    """
+
+    status = "invalid_arguments"
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+class ToolNotFoundError(CallError, ToolHandlerError):
+    """There is no such tool: the name is not registered or not in the module."""
+
+    status = "not_found"
+
+
+class ModuleLoadError(CallError, ToolHandlerError):
+    """The tool's module could not be decoded, compiled or imported."""
+
+    status = "load_failed"
+
+
+class BadResultError(CallError):
+    """The tool returned something that cannot cross, names the path to it."""
+
+    status = "bad_result"
+
+
+class CallTimeoutError(CallError, TimeoutError):
+    """A time limit passed; the worker was killed."""
+
+    status = "timeout"
+
+
+class CpuLimitError(CallError):
+    """The call used more CPU time than `Limits.cpu_s`."""
+
+    status = "cpu_limit"
+
+
+class MemoryLimitError(CallError, MemoryError):
+    """The call needed more memory than `Limits.memory_mb`."""
+
+    status = "memory_limit"
+
+
+class OutputLimitError(CallError):
+    """The call wrote more than `Limits.output_bytes`."""
+
+    status = "output_limit"
+
+
+class WorkerCrashedError(CallError):
+    """The worker process died on its own: a signal, `os._exit`, a broken protocol."""
+
+    status = "crashed"
+
+
+class WorkerKilledError(CallError):
+    """The worker process was killed from outside."""
+
+    status = "killed"
+
+
+class CallCancelledError(CallError):
+    """The call was cancelled; its worker was killed."""
+
+    status = "cancelled"
+
+
+class CallRejectedError(CallError):
+    """The call was not admitted: the queue is full or the pool is closing."""
+
+    status = "rejected"
+
+
+class SandboxFaultError(CallError):
+    """The sandbox itself failed. Never the tool's doing; please report it."""
+
+    status = "fault"
+
+
+ERROR_OF_STATUS: dict[str, type[CallError]] = {
+    cls.status: cls
+    for cls in (
+        ToolRaised,
+        CallDeniedError,
+        InvalidArgumentsError,
+        ToolNotFoundError,
+        ModuleLoadError,
+        BadResultError,
+        CallTimeoutError,
+        CpuLimitError,
+        MemoryLimitError,
+        OutputLimitError,
+        WorkerCrashedError,
+        WorkerKilledError,
+        CallCancelledError,
+        CallRejectedError,
+        SandboxFaultError,
+    )
+}
+
+# Builtins whose constructors take more than a message, or that would end the host if raised there.
+_NOT_MIRRORED = {"SystemExit", "KeyboardInterrupt", "GeneratorExit", "UnicodeDecodeError",
+                 "UnicodeEncodeError", "UnicodeTranslateError", "BaseExceptionGroup", "ExceptionGroup",
+                 "StopIteration", "StopAsyncIteration"}  # fmt: skip
+_mirrored: dict[str, type[ToolRaised]] = {}
+
+
+def raised_class(info: ErrorInfo) -> type[ToolRaised]:
+    """Return `ToolRaised`, or its subclass that is also the builtin exception `info` names."""
+    if info.module != "builtins" or info.type in _NOT_MIRRORED:
+        return ToolRaised
+    found = _mirrored.get(info.type)
+    if found is None:
+        base: Any = getattr(builtins, info.type, None)
+        if not (isinstance(base, type) and issubclass(base, Exception)):
+            return ToolRaised
+        found = type(f"Tool{info.type}", (ToolRaised, base), {"__module__": __name__})
+        _mirrored[info.type] = found
+    return found

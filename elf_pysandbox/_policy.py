@@ -1,0 +1,158 @@
+"""What a tool may reach: profile, imports, files, environment, network and layers, as values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from elf_pysandbox._errors import ConfigurationError
+
+Profile = Literal["restricted", "native", "trusted"]
+LayerMode = Literal["require", "prefer", "off"]
+
+LAYER_NAMES: tuple[str, ...] = (
+    "descriptors",
+    "session",
+    "environment",
+    "user_namespace",
+    "pid_namespace",
+    "mount_namespace",
+    "ipc_namespace",
+    "uts_namespace",
+    "network_namespace",
+    "cgroup",
+    "rlimits",
+    "identity",
+    "capabilities",
+    "no_new_privs",
+    "landlock",
+    "seccomp",
+)
+"""The confinement layers, in the order in which they are applied."""
+
+DEFAULT_LAYERS: Mapping[str, LayerMode] = MappingProxyType(
+    {
+        # These need nothing from the host, so missing means broken.
+        "descriptors": "require",
+        "session": "require",
+        "environment": "require",
+        "rlimits": "require",
+        "identity": "require",
+        "capabilities": "require",
+        "no_new_privs": "require",
+        "seccomp": "require",
+        # Default Docker and hardened Ubuntu have no user namespaces, kernels before 5.13 no Landlock.
+        # At least one of mount_namespace and landlock must hold all the same (`files_need_one_of`).
+        "user_namespace": "prefer",
+        "pid_namespace": "prefer",
+        "mount_namespace": "prefer",
+        "ipc_namespace": "prefer",
+        "uts_namespace": "prefer",
+        "network_namespace": "prefer",
+        "cgroup": "prefer",
+        "landlock": "prefer",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files and folders a tool may reach, beside the interpreter's own.
+
+    Attributes
+    ----------
+    read, write : tuple of str
+        Paths; a folder grants everything below it. `write` includes reading.
+    scratch_mb : int
+        Size in MiB of a private, empty, writable directory for each call; 0 means none.
+    """
+
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    scratch_mb: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("read", "write"):
+            value = getattr(self, name)
+            if isinstance(value, (str, bytes, os.PathLike)):
+                raise ConfigurationError(f"Files.{name} must be a tuple of paths, not the single path {value!r}")
+            try:
+                paths = tuple(os.path.abspath(os.fsdecode(path)) for path in value)
+            except TypeError:
+                raise ConfigurationError(f"Files.{name} must be a tuple of paths, not {value!r}") from None
+            if any("\0" in path for path in paths):
+                raise ConfigurationError(f"Files.{name} holds a path with a NUL character")
+            object.__setattr__(self, name, paths)
+        if isinstance(self.scratch_mb, bool) or not isinstance(self.scratch_mb, int) or self.scratch_mb < 0:
+            raise ConfigurationError(f"Files.scratch_mb must be 0 or more MiB, not {self.scratch_mb!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a tool may reach.
+
+    Attributes
+    ----------
+    profile : {"restricted", "native", "trusted"}
+        `restricted` checks the source against the language policy and holds every kernel layer;
+        `native` runs plain CPython under the same layers; `trusted` is for operators' own entrypoints only.
+    allowed_imports : tuple of str
+        Modules the tool may import beyond the default allowlist (`restricted` only).
+    files : Files
+    env : tuple of str
+        Names of environment variables passed on; nothing else is.
+    network : bool
+        Only False for now: a grant names host and port.
+    calls_per_worker : int
+        1 means a fresh process for each call. More is faster and weaker: state can pass between the
+        calls of one tool.
+    layers : mapping of layer name to {"require", "prefer", "off"}
+        Overrides of `DEFAULT_LAYERS`.
+    """
+
+    profile: Profile = "restricted"
+    allowed_imports: tuple[str, ...] = ()
+    files: Files = field(default_factory=Files)
+    env: tuple[str, ...] = ()
+    network: bool = False
+    calls_per_worker: int = 1
+    layers: Mapping[str, LayerMode] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.profile not in get_args(Profile):
+            raise ConfigurationError(
+                f"Policy.profile must be one of {', '.join(get_args(Profile))}, not {self.profile!r}"
+            )
+        for name in ("allowed_imports", "env"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(item, str) and item for item in value):
+                raise ConfigurationError(f"Policy.{name} must be a tuple of names, not {value!r}")
+            object.__setattr__(self, name, tuple(value))
+        for item in self.env:
+            if "=" in item or "\0" in item:
+                raise ConfigurationError(f"Policy.env takes names, not assignments: {item!r}")
+        if not isinstance(self.files, Files):
+            raise ConfigurationError(f"Policy.files must be a Files value, not {self.files!r}")
+        if self.network is not False:
+            raise ConfigurationError("Policy.network can only be False: network grants are not available yet")
+        calls = self.calls_per_worker
+        if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
+            raise ConfigurationError(f"Policy.calls_per_worker must be 1 or more, not {calls!r}")
+        self._check_layers()
+
+    def _check_layers(self) -> None:
+        if not isinstance(self.layers, Mapping):
+            raise ConfigurationError(f"Policy.layers must be a mapping, not {self.layers!r}")
+        for name, mode in self.layers.items():
+            if name not in LAYER_NAMES:
+                raise ConfigurationError(f"Policy.layers: no layer {name!r}; there are {', '.join(LAYER_NAMES)}")
+            if mode not in get_args(LayerMode):
+                raise ConfigurationError(f"Policy.layers[{name!r}] must be require, prefer or off, not {mode!r}")
+        object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
+
+    def layer_modes(self) -> dict[str, LayerMode]:
+        """Return the mode of every layer: the defaults with this policy's overrides."""
+        return {**DEFAULT_LAYERS, **self.layers}
