@@ -1,0 +1,91 @@
+"""Payload to message, for each channel and direction: a message or a `WireError`, nothing else.
+
+Decided here and nowhere else: what a peer may say, by its place, and how large the messages may be whose
+size nothing else bounds. Values inside messages stay packed (`msgspec.Raw`): skipped over, not built.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from elf_pysandbox_worker.wire.errors import WireError
+from elf_pysandbox_worker.wire.messages import (
+    FromKeeper,
+    FromTemplate,
+    FromWorker,
+    Item,
+    Output,
+    Result,
+    ToTemplate,
+    ToWorker,
+    ToZygote,
+)
+
+MAX_REPORT_BYTES: Final = 256 << 10
+"""Largest payload of a confined side's message other than `Output`, `Item` and `Result`.
+
+Errors are lists of small records: the smallest takes 5 bytes on the wire and 150 as objects, so the payload
+must be small where the objects are to be. The senders cut messages, notes and tracebacks to fit.
+"""
+
+_T = TypeVar("_T")
+
+_from_worker: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromWorker)
+_from_worker_large: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Output | Item | Result)
+_to_worker: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToWorker)
+_from_template: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromTemplate)
+_to_template: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToTemplate)
+_from_keeper: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromKeeper)
+_to_zygote: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToZygote)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[_T], payload: bytes) -> _T:
+    try:
+        return decoder.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise WireError(f"no valid message: {type(error).__name__}: {str(error)[:200]}") from None
+
+
+def _report(decoder: msgspec.msgpack.Decoder[_T], payload: bytes) -> _T:
+    if len(payload) > MAX_REPORT_BYTES:
+        raise WireError(f"message of {len(payload)} bytes is over the cap of {MAX_REPORT_BYTES}")
+    return _decode(decoder, payload)
+
+
+def decode_from_worker(payload: bytes) -> FromWorker:
+    """Decode what a worker sent; hostile bytes end as `WireError`."""
+    large = len(payload) > MAX_REPORT_BYTES
+    message: FromWorker = _decode(_from_worker_large if large else _from_worker, payload)
+    return message
+
+
+def decode_from_template(payload: bytes) -> FromTemplate:
+    """Decode what a template sent; hostile bytes end as `WireError`."""
+    message: FromTemplate = _report(_from_template, payload)
+    return message
+
+
+def decode_from_keeper(payload: bytes) -> FromKeeper:
+    """Decode what a keeper sent."""
+    message: FromKeeper = _report(_from_keeper, payload)
+    return message
+
+
+def decode_to_worker(payload: bytes) -> ToWorker:
+    """Decode a host's message to a worker."""
+    message: ToWorker = _decode(_to_worker, payload)
+    return message
+
+
+def decode_to_template(payload: bytes) -> ToTemplate:
+    """Decode a host's message to a template."""
+    message: ToTemplate = _decode(_to_template, payload)
+    return message
+
+
+def decode_to_zygote(payload: bytes) -> ToZygote:
+    """Decode a host's message to the zygote."""
+    message: ToZygote = _decode(_to_zygote, payload)
+    return message
