@@ -6,7 +6,7 @@ pairs made by the host:
 - zygote: host -> zygote `Spawn` (with two descriptors: keeper and template channel).
 - keeper: keeper -> host `Started` (with the template's pidfd), `Refused`, `Ended`. End of file there means the
   host died.
-- template: host -> template `Load`, `Stock` (with descriptors of worker channels), `Target`;
+- template: host -> template `Load`, `Stock` (with descriptors of worker channels), `Target`, `Inquire`;
   template -> host `Blank`, `Refused`, `Loaded`, `LoadFailed`, `WorkerEnded`.
 - worker: host -> worker `Call`; worker -> host `Ready`, then `Output`* and `Item`*, then one `Result` or `Failure`.
 
@@ -128,9 +128,10 @@ class Bundle(Struct, frozen=True, array_like=True):
 
 
 class Load(Struct, frozen=True, array_like=True, tag="load"):
-    """Load this bundle; the first and only one of this template."""
+    """Load this bundle; the first and only one of this template. `path` is the callable most calls will name."""
 
     bundle: Bundle
+    path: str
     profile: str
     allowed_imports: list[str]
     search: list[str]
@@ -148,6 +149,12 @@ class Target(Struct, frozen=True, array_like=True, tag="target"):
     """Keep this many workers alive (idle and busy together)."""
 
     workers: int
+
+
+class Inquire(Struct, frozen=True, array_like=True, tag="inquire"):
+    """Ask how the worker on the `index`-th channel ended; answered by `WorkerEnded` once it has."""
+
+    index: int
 
 
 class Blank(Struct, frozen=True, array_like=True, tag="blank"):
@@ -272,7 +279,7 @@ class Failure(Struct, frozen=True, array_like=True, tag="failure"):
 
 ToZygote = Spawn
 FromKeeper = Started | Refused | Ended
-ToTemplate = Load | Stock | Target
+ToTemplate = Load | Stock | Target | Inquire
 FromTemplate = Blank | Refused | Loaded | LoadFailed | WorkerEnded
 ToWorker = Call
 FromWorker = Ready | Output | Item | Result | Failure

@@ -1,0 +1,21 @@
+"""The errors of the confined side that end a call with a status of their own."""
+
+from __future__ import annotations
+
+
+class ToolMissing(Exception):
+    """No callable is at the path the call names: outcome `not_found`."""
+
+
+class BadArguments(Exception):
+    """The arguments do not fit: outcome `invalid_arguments`.
+
+    Parameters
+    ----------
+    problems : list of (path, message)
+        Every argument that does not fit, as ``("rows[3].name", "must be a string")``.
+    """
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" if path else message for path, message in problems))
+        self.problems = problems

@@ -1,0 +1,193 @@
+"""The worker's one life, top to bottom: confine, ready, receive, run, encode, exit.
+
+Every line before `Ready` costs throughput, every line after it latency: what can be prepared is prepared in the
+template. The channel is descriptor 3; nothing else is open.
+"""
+
+from __future__ import annotations
+
+import _thread
+import inspect
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from elf_pysandbox_worker import loading
+from elf_pysandbox_worker.errors import BadArguments
+from elf_pysandbox_worker.report import failure, stream
+from elf_pysandbox_worker.wire import values
+from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame, parse_single
+from elf_pysandbox_worker.wire.messages import (
+    Call,
+    Failure,
+    Item,
+    Output,
+    Ready,
+    Result,
+    UsageData,
+    encode,
+)
+
+_FD = 3
+_CHUNK = 1 << 16
+_READY = b"".join(frame(encode(Ready())))
+_decode_call = msgspec.msgpack.Decoder(Call).decode
+# The host is trusted; the caps only keep a damaged stream from looking like a huge one.
+_CAPS = FrameCaps(payload=1 << 31, total=1 << 33)
+_lock = _thread.allocate_lock()
+
+
+def main(worker_fd: int, tool: loading.LoadedTool, confine_worker: Callable[[int], None], slot: int) -> None:
+    """Live; never returns."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        if worker_fd != _FD:
+            os.dup2(worker_fd, _FD)
+        # The template's own channel and the stock of other workers' channels: gone before anything else happens.
+        os.closerange(_FD + 1, 1 << 20)
+        confine_worker(slot)
+        os.write(_FD, _READY)
+        stream.connect(_send_output)
+        for _ in range(tool.load.calls_per_worker):
+            received = _receive()
+            if received is None:
+                break
+            _serve(tool, *received)
+        status = 0
+    except (BrokenPipeError, ConnectionResetError):
+        status = 0  # the host has settled this call already
+    finally:
+        os._exit(status)
+
+
+def _receive() -> tuple[Call, Sequence[bytes]] | None:
+    data = os.read(_FD, _CHUNK)
+    if not data:
+        return None
+    payload = parse_single(data)
+    if payload is not None:
+        return _decode_call(payload), ()
+    reader = FrameReader(_CAPS)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=_FD)
+    try:
+        reader.feed(data)
+        while (found := reader.next()) is None:
+            data = sock.recv(max(reader.want(), 1), socket.MSG_WAITALL)
+            if not data:
+                return None
+            reader.feed(data)
+    finally:
+        sock.detach()
+    return _decode_call(found[0]), found[1]
+
+
+def _send(pieces: list[Any]) -> None:
+    with _lock:
+        if len(pieces) == 1 and len(pieces[0]) <= _CHUNK:
+            data = pieces[0]
+            sent = os.write(_FD, data)
+            while sent < len(data):
+                sent += os.write(_FD, data[sent:])
+            return
+        views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+        while views:
+            sent = os.writev(_FD, views[:64])
+            while views and sent >= len(views[0]):
+                sent -= len(views.pop(0))
+            if sent:
+                views[0] = views[0][sent:]
+
+
+def _send_output(number: int, text: str) -> None:
+    clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    for start in range(0, len(clean), _CHUNK):
+        _send(frame(encode(Output(number, clean[start : start + _CHUNK]))))
+
+
+def _usage() -> UsageData:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return UsageData(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def _serve(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes]) -> None:
+    try:
+        value = _run(tool, call, buffers)
+    except BaseException as error:
+        stream.flush()
+        _send(frame(encode(_failure(call, failure.classify(error), error))))
+        return
+    stream.flush()
+    try:
+        packed = values.pack(value, max_bytes=call.result_bytes)
+        pieces = frame(encode(Result(call.id, msgspec.Raw(packed.data), _usage())), packed.buffers)
+    except MemoryError as error:
+        _send(frame(encode(_failure(call, "memory_limit", error))))
+    except BaseException as error:
+        _send(frame(encode(_failure(call, "bad_result", error))))
+    else:
+        _send(pieces)
+
+
+def _failure(call: Call, status: str, error: BaseException) -> Failure:
+    return Failure(call.id, status, failure.describe(error), _usage())
+
+
+def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes]) -> Any:
+    target = tool.target(call.path)
+    if call.op != "call":
+        from elf_pysandbox_worker import operations
+
+        return operations.run(call.op, tool, target, call)
+    args, kwargs = values.unpack(call.arguments, buffers)
+    if target.convert is not None:
+        args, kwargs = target.convert(args, kwargs)
+    try:
+        result = target.function(*args, **kwargs)
+    except TypeError as error:
+        # Raised by the call itself, not inside the tool: the arguments do not fit its signature.
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            _explain_misfit(target.function, args, kwargs)
+        raise
+    if target.kind == loading.SYNC and not inspect.isgenerator(result):
+        return result
+    return _drive(result, target.kind, call)
+
+
+def _explain_misfit(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as misfit:
+        raise BadArguments([("", f"{misfit}; the signature is {signature}")]) from None
+
+
+def _drive(result: Any, kind: str, call: Call) -> Any:
+    if inspect.isgenerator(result):
+        for item in result:
+            _send_item(item, call)
+        return None
+    import asyncio
+
+    if inspect.isasyncgen(result):
+        return asyncio.run(_drain(result, call))
+    return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+async def _drain(items: Any, call: Call) -> None:
+    async for item in items:
+        _send_item(item, call)
+
+
+def _send_item(item: Any, call: Call) -> None:
+    stream.flush()
+    packed = values.pack(item, max_bytes=call.result_bytes)
+    _send(frame(encode(Item(msgspec.Raw(packed.data))), packed.buffers))

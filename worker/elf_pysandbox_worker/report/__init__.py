@@ -1,0 +1,1 @@
+"""What a worker reports, as frames: exceptions as data (`failure`) and output as it is written (`stream`)."""

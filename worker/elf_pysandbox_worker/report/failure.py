@@ -1,0 +1,124 @@
+"""Exceptions as data: what a failure looks like on the wire, bounded in every direction.
+
+An exception is the tool's object: its `__str__`, notes and even its class attributes may run code, raise, or be
+huge. Nothing here lets that out: each look at it is guarded, each text is cut.
+"""
+
+from __future__ import annotations
+
+import errno
+import linecache
+import os
+import sys
+from types import TracebackType
+
+from elf_pysandbox_worker.errors import BadArguments, ToolMissing
+from elf_pysandbox_worker.wire.messages import Bundle, ErrorData, FrameData
+from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge
+
+_MESSAGE = 16_384
+_NAME = 200
+_NOTES = 20
+_FRAMES = 50
+_SOURCE_LINE = 400
+_CAUSES = 6
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_DENIALS = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
+
+
+def describe(error: BaseException, depth: int = 0) -> ErrorData:
+    """Return the exception as data; never raises."""
+    kind = type(error)
+    problems = error.problems if isinstance(error, BadArguments) else []
+    return ErrorData(
+        type=_cut(str(kind.__name__), _NAME),
+        module=_cut(str(kind.__module__), _NAME),
+        message=_message(error),
+        notes=_notes(error),
+        traceback=_frames(error.__traceback__),
+        cause=_cause(error, depth),
+        problems=[(_cut(path, 1000), _cut(text, 4000)) for path, text in problems[:200]],
+    )
+
+
+def classify(error: BaseException) -> str:
+    """Return the status with which a call ends that raised `error`."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return "memory_limit"
+    if isinstance(error, BadArguments):
+        return "invalid_arguments"
+    if isinstance(error, ToolMissing):
+        return "not_found"
+    if isinstance(error, (UnsupportedValue, ValueTooLarge)):
+        return "bad_result"
+    restricted = sys.modules.get("elf_pysandbox_worker.restricted")
+    if restricted is not None and isinstance(error, restricted.PolicyDenied):
+        return "denied"
+    if isinstance(error, OSError) and error.errno in _DENIALS:
+        return "denied"
+    return "raised"
+
+
+def describe_load(error: BaseException, bundle: Bundle) -> tuple[str, ErrorData]:
+    """Return status and data of an exception that ended the loading of a bundle."""
+    status = classify(error)
+    return (status if status in ("memory_limit", "denied") else "load_failed"), describe(error)
+
+
+def _cut(text: str, limit: int) -> str:
+    # Lone surrogates are legal in str and not in UTF-8; they are shown, not sent.
+    text = text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = str(error)
+        if isinstance(error, BaseExceptionGroup):
+            text += "".join(f"\n  - {type(part).__name__}: {part}" for part in error.exceptions[:20])
+        return _cut(text, _MESSAGE)
+    except BaseException as broken:
+        return f"<the exception's own __str__ raised {type(broken).__name__}>"
+
+
+def _notes(error: BaseException) -> list[str]:
+    try:
+        notes = [_cut(note, _MESSAGE) for note in getattr(error, "__notes__", ())[:_NOTES] if isinstance(note, str)]
+    except BaseException:
+        notes = []
+    hint = _hint(error)
+    return [*notes, hint] if hint else notes
+
+
+def _hint(error: BaseException) -> str:
+    if not isinstance(error, OSError):
+        return ""
+    try:
+        from elf_pysandbox_worker.isolation.explain import explain_error
+
+        return explain_error(error) or ""
+    except Exception:
+        return ""
+
+
+def _frames(traceback: TracebackType | None) -> list[FrameData]:
+    frames: list[FrameData] = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        own = code.co_filename.startswith((_OWN, "<frozen importlib"))
+        if not own:
+            line = traceback.tb_lineno or 0
+            source = linecache.getline(code.co_filename, line).strip()
+            name = getattr(code, "co_qualname", code.co_name)
+            frames.append(FrameData(_cut(code.co_filename, 1000), line, _cut(name, _NAME), _cut(source, _SOURCE_LINE)))
+            if len(frames) > 2 * _FRAMES:
+                del frames[_FRAMES]  # deep recursion: the first and the last calls tell most
+        traceback = traceback.tb_next
+    return frames
+
+
+def _cause(error: BaseException, depth: int) -> ErrorData | None:
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is None or cause is error or depth >= _CAUSES:
+        return None
+    return describe(cause, depth + 1)

@@ -1,0 +1,88 @@
+"""Standard output and error of a tool: text streams that send what is written as `Output` frames.
+
+Line buffered, so that a person sees each line when it is written. In the template, before there is a call, what the
+module prints is kept (up to a bound) and sent with each call's first output: each call sees the state right after
+import.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+
+Sink = Callable[[int, str], None]
+
+_FLUSH_AT = 8192
+_KEPT_AT_LOAD = 65536
+_sink: Sink | None = None
+
+
+class ToolStream(io.TextIOBase):
+    """A write-only text stream; `number` is 1 or 2, as the descriptor it stands for."""
+
+    encoding = "utf-8"
+    errors = "surrogatepass"
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.name = "<stdout>" if number == 1 else "<stderr>"
+        self.mode = "w"
+        self._parts: list[str] = []
+        self._size = 0
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Take text in; sends it at the end of a line or when 8 KiB have come together."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if _sink is None and self._size > _KEPT_AT_LOAD:
+            return len(text)
+        self._parts.append(text)
+        self._size += len(text)
+        if "\n" in text or self._size >= _FLUSH_AT:
+            self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what has been taken in, if there is a call to send it for."""
+        if _sink is None or not self._parts:
+            return
+        text = "".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        _sink(self.number, text)
+
+    def pending(self) -> bool:
+        """Return whether something waits to be flushed."""
+        return bool(self._parts)
+
+
+def install() -> None:
+    """Put tool streams in the place of `sys.stdout` and `sys.stderr`; standard input is at its end."""
+    sys.stdout = sys.__stdout__ = ToolStream(1)  # type: ignore[misc,assignment]
+    sys.stderr = sys.__stderr__ = ToolStream(2)  # type: ignore[misc,assignment]
+    sys.stdin = sys.__stdin__ = io.StringIO("")  # type: ignore[misc,assignment]
+
+
+def connect(sink: Sink) -> None:
+    """Send from now on through `sink(number, text)`."""
+    global _sink
+    _sink = sink
+
+
+def flush() -> None:
+    """Send what both streams still hold; a tool may have replaced them with objects of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, ToolStream):
+            if stream.pending():
+                stream.flush()
+        elif stream is not None:
+            try:
+                stream.flush()
+            except Exception:
+                pass  # the tool's own stream, the tool's own trouble

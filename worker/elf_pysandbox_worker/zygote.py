@@ -1,0 +1,45 @@
+"""The zygote: forks keepers, and nothing else.
+
+One per interpreter. Started with ``python -I -S``: no site, no environment, no descriptors but its channel. It never
+sees a byte of tool code, so every process forked from it starts clean. It keeps no record of what it forked: each
+keeper has its own channel to the host.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+from elf_pysandbox_worker import keeper
+from elf_pysandbox_worker.channel import Channel
+from elf_pysandbox_worker.wire.messages import ToZygote
+
+
+def main(control_fd: int) -> None:
+    """Serve `Spawn` requests until the host closes the channel."""
+    # Children are waited for by nobody here; SIG_IGN makes the kernel reap them (wait(2), NOTES).
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = Channel(socket.socket(fileno=control_fd), ToZygote)
+    while True:
+        request = channel.receive()
+        if request is None:
+            return
+        keeper_fd, template_fd = channel.descriptors.popleft(), channel.descriptors.popleft()
+        if os.fork() == 0:
+            channel.sock.close()
+            _run_keeper(request.confinement, keeper_fd, template_fd)
+        os.close(keeper_fd)
+        os.close(template_fd)
+
+
+def _run_keeper(confinement: object, keeper_fd: int, template_fd: int) -> None:
+    status = 1
+    try:
+        status = keeper.run(confinement, keeper_fd, template_fd)  # type: ignore[arg-type]
+    except BaseException as error:
+        sys.stderr.write(f"keeper: {error!r}\n")
+    finally:
+        os._exit(status)
