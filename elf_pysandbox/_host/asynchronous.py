@@ -1,0 +1,80 @@
+"""Waiting for a flight in the caller's own event loop: no thread of ours is on the path of a warm call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from elf_pysandbox._host.endings import Ending
+from elf_pysandbox._host.engine import Engine
+from elf_pysandbox._host.flight import Flight
+
+
+class AsyncWait:
+    """Waits for one flight, a step at a time, as a coroutine.
+
+    Parameters
+    ----------
+    engine : Engine
+    """
+
+    def __init__(self, engine: Engine, make: Callable[[Callable[[], None]], Flight]) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._woken: asyncio.Future[None] | None = None
+        self._early = False
+        self.flight = make(self._notify)
+        self.ending: Ending | None = None
+
+    def _notify(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    def _wake(self) -> None:
+        if self._woken is None:
+            self._early = True
+        elif not self._woken.done():
+            self._woken.set_result(None)
+
+    def begin(self) -> None:
+        """Set the flight going."""
+        self.ending = self._engine.begin(self.flight)
+
+    async def step(self) -> None:
+        """Wait for the next thing that happens to the flight, and take it in."""
+        flight, loop = self.flight, self._loop
+        descriptor = flight.descriptor
+        if not self._early:
+            self._woken = loop.create_future()
+            timer = None
+            if flight.deadline != float("inf"):
+                timer = loop.call_later(max(flight.deadline - time.monotonic(), 0.0) + 0.001, self._wake)
+            if descriptor >= 0:
+                loop.add_reader(descriptor, self._wake)
+                if flight.wants_write:
+                    loop.add_writer(descriptor, self._wake)
+            try:
+                await self._woken
+            finally:
+                self._woken = None
+                if timer is not None:
+                    timer.cancel()
+                if descriptor >= 0:
+                    loop.remove_reader(descriptor)
+                    loop.remove_writer(descriptor)
+        self._early = False
+        self.ending = flight.advance()
+
+    async def run(self) -> Ending:
+        """Wait to the end."""
+        try:
+            self.begin()
+            while self.ending is None:
+                await self.step()
+        except BaseException:
+            self.flight.cancel()
+            raise
+        return self.ending

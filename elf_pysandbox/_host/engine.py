@@ -1,0 +1,391 @@
+"""Admission, leases and templates: what the flights of one pool share.
+
+One lock guards all counts and the fields of templates; nothing under it waits. Sockets are written under it, which is
+safe because no write here can block: messages are small, and a template that does not read is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from elf_pysandbox._host.endings import Ending
+from elf_pysandbox._host.flight import SETTLED, Flight
+from elf_pysandbox._host.supervisor import Supervisor
+from elf_pysandbox._host.templates import Template, WorkerChannel
+from elf_pysandbox._host.zygotes import Zygote
+from elf_pysandbox_worker.wire.messages import Confinement, Load, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+_ZYGOTE_STARTS = 6  # restart intensity: so many within the period below break the pool instead of spinning
+_ZYGOTE_PERIOD_S = 10.0
+
+
+class Route:
+    """Where the calls of one tool under one set of options go: the template's recipe, and the template."""
+
+    __slots__ = ("confinement", "key", "load", "load_s", "python", "template")
+
+    def __init__(self, key: Hashable, python: str, confinement: Confinement, load: Load, load_s: float) -> None:
+        self.key, self.python, self.confinement, self.load, self.load_s = key, python, confinement, load, load_s
+        self.template: Template | None = None
+
+
+class Engine:
+    """The shared state of a pool.
+
+    Parameters
+    ----------
+    max_workers : int
+        Calls in flight at once.
+    max_queued : int
+        Calls that may wait for admission; one more is rejected.
+    max_templates : int
+        Loaded templates kept; the least recently used idle ones are retired.
+    roots : sequence of str
+        Import roots of the zygote.
+    """
+
+    def __init__(self, max_workers: int, max_queued: int, max_templates: int, roots: Sequence[str]) -> None:
+        self.max_workers, self.max_queued, self.max_templates = max_workers, max_queued, max_templates
+        self._roots = list(roots)
+        self._lock = threading.RLock()
+        self._in_flight = 0
+        self._queue: deque[Flight] = deque()
+        self._zygotes: dict[str, Zygote] = {}
+        self._zygote_starts: deque[float] = deque(maxlen=_ZYGOTE_STARTS)
+        self._templates: OrderedDict[Hashable, Template] = OrderedDict()
+        self._reserve: dict[bytes, list[Template]] = {}
+        self._live: set[Template] = set()
+        self.closed = False
+        self.owner = os.getpid()
+        self.calls: Counter[str] = Counter()
+        self.restarts = 0
+        self.latencies: deque[float] = deque(maxlen=4096)
+        self.supervisor = Supervisor(self)
+
+    # -- admission ----------------------------------------------------------------------------------
+
+    def begin(self, flight: Flight) -> Ending | None:
+        """Admit or queue a new flight and move it as far as it goes without waiting."""
+        with self._lock:
+            if self._in_flight < self.max_workers and not self._queue:
+                self._in_flight += 1
+                flight.admitted = True
+            elif len(self._queue) < self.max_queued:
+                self._queue.append(flight)
+            else:
+                flight.reject(f"max_queued={self.max_queued} calls are waiting already")
+        return flight.advance()
+
+    def claim(self, flight: Flight) -> bool:
+        """Take the right to end a flight; exactly one caller gets it."""
+        with self._lock:
+            if flight.phase == SETTLED:
+                return False
+            flight.phase = SETTLED
+            return True
+
+    def release(self, flight: Flight, ending: Ending) -> None:
+        """Let go of all that an ended flight held, and admit the next one."""
+        channel, template = flight.channel, flight.template
+        keep = channel is not None and ending.status in ("ok", "raised") and self._can_serve_on(flight, channel)
+        admitted = None
+        with self._lock:
+            self.calls[ending.status] += 1
+            if ending.status == "ok":
+                self.latencies.append(ending.wall_s)
+            self._unlink(flight)
+            if keep and flight.detach is not None:
+                flight.detach()
+            if keep and template is not None and not template.ended:
+                assert channel is not None
+                channel.calls += 1
+                template.give_back(channel)
+                channel = None
+            if flight.admitted:
+                admitted = self._pass_on_slot()
+            elif flight in self._queue:
+                self._queue.remove(flight)
+        flight.channel = None
+        if flight.detach is not None:
+            flight.detach()
+        if channel is not None:
+            channel.end()
+        if template is not None and template.low and not template.ended:
+            self.supervisor.refill(template)
+        if admitted is not None:
+            admitted.notify()
+
+    def _can_serve_on(self, flight: Flight, channel: WorkerChannel) -> bool:
+        return channel.calls + 1 < flight.route.load.calls_per_worker and not flight.wants_write
+
+    def _unlink(self, flight: Flight) -> None:
+        template, channel = flight.template, flight.channel
+        if template is None:
+            return
+        template.waiting.discard(flight)
+        if channel is not None:
+            template.inquiries.pop(channel.index, None)
+            template.in_flight -= 1
+            template.last_used = time.monotonic()
+
+    def _pass_on_slot(self) -> Flight | None:
+        while self._queue:
+            flight = self._queue.popleft()
+            if flight.phase != SETTLED:
+                flight.admitted = True
+                return flight
+        self._in_flight -= 1
+        return None
+
+    # -- templates ----------------------------------------------------------------------------------
+
+    def template_for(self, route: Route, flight: Flight) -> Template | None:
+        """Return the route's template, started if need be; None when it cannot be (the flight is settled)."""
+        with self._lock:
+            template = route.template
+            if template is None or template.ended or template.verdict is not None:
+                template = self._templates.get(route.key)
+            if template is None or template.ended or template.verdict is not None:
+                try:
+                    template = self._start_template(route)
+                except OSError as error:
+                    flight.fail(f"no template could be started: {error}")
+                    return None
+            route.template = template
+            template.waiting.add(flight)
+            return template
+
+    def _start_template(self, route: Route) -> Template:
+        if self.closed:
+            raise OSError("the pool is closed")
+        recipe = encode(route.confinement)
+        reserve = self._reserve.get(recipe)
+        template = None
+        while reserve and template is None:
+            template = reserve.pop()
+            if template.ended:
+                template = None
+        if template is None:
+            template = self._spawn(route.python, route.confinement)
+        template.name = route.load.bundle.entry
+        self._templates[route.key] = template
+        template.load(route.load, route.load_s)
+        self.supervisor.watch_load(template)
+        self._retire_unused()
+        return template
+
+    def _spawn(self, python: str, confinement: Confinement) -> Template:
+        template = Template(confinement, "blank")
+        try:
+            try:
+                self._zygote(python).spawn(confinement, template.keeper_far, template.control_far)
+            except OSError:
+                # It died since it was last used; its templates live on, it alone is replaced.
+                self.zygote_gone(python)
+                self._zygote(python).spawn(confinement, template.keeper_far, template.control_far)
+        except OSError:
+            template.end()
+            raise
+        template.python = python
+        template.given_away()
+        self._live.add(template)
+        self.supervisor.watch(template)
+        return template
+
+    def _zygote(self, python: str) -> Zygote:
+        zygote = self._zygotes.get(python)
+        if zygote is None:
+            now = time.monotonic()
+            starts = self._zygote_starts
+            if len(starts) == _ZYGOTE_STARTS and now - starts[0] < _ZYGOTE_PERIOD_S:
+                raise OSError(f"the zygote ended {_ZYGOTE_STARTS} times within {_ZYGOTE_PERIOD_S:g} s")
+            starts.append(now)
+            zygote = self._zygotes[python] = Zygote(python, self._roots)
+            self.supervisor.watch_zygote(zygote)
+        return zygote
+
+    def zygote_gone(self, python: str) -> str:
+        """Forget a zygote that ended; returns its last words."""
+        with self._lock:
+            zygote = self._zygotes.pop(python, None)
+            if zygote is None:
+                return ""
+            self.restarts += 1
+            self.supervisor.forget_zygote(zygote)
+            words = zygote.last_words()
+            zygote.close()
+            return words
+
+    def warm(self, python: str, confinement: Confinement) -> None:
+        """Start a blank template in reserve for this confinement, unless one waits already."""
+        with self._lock:
+            recipe = encode(confinement)
+            waiting = self._reserve.setdefault(recipe, [])
+            waiting[:] = [template for template in waiting if not template.ended]
+            if self.closed or waiting:
+                return
+            try:
+                waiting.append(self._spawn(python, confinement))
+            except OSError:
+                pass  # the next call that needs one meets the same error and tells it
+
+    def _retire_unused(self) -> None:
+        surplus = len(self._templates) - self.max_templates
+        for key, template in list(self._templates.items()):
+            if surplus <= 0:
+                return
+            if template.ended or (not template.in_flight and not template.waiting):
+                self._end_template(template)
+                del self._templates[key]
+                surplus -= 1
+
+    def condemn(self, template: Template) -> None:
+        """Give up a template that does not behave; its calls in flight end as their channels close."""
+        with self._lock:
+            if template.verdict is None:
+                template.verdict = Ending("killed", "the template was killed")
+            self._end_template(template)
+
+    def template_loaded(self, template: Template) -> None:
+        """Take note that a template serves; start the next blank one, now that nobody waits for this."""
+        with self._lock:
+            template.loaded = True
+            flights = list(template.waiting)
+        for flight in flights:
+            flight.notify()
+        self.warm(template.python, template.confinement)
+
+    def template_gone(self, template: Template) -> None:
+        """Take note that a template ended; calls that had not begun start anew, the others learn of it."""
+        with self._lock:
+            if template.verdict is None:
+                template.verdict = Ending("killed", "the template was killed")
+                self.restarts += 1
+            self._end_template(template)
+
+    def worker_ended(self, template: Template, index: int, status: int) -> None:
+        """Take note of how a worker ended that a flight asked about."""
+        with self._lock:
+            flight = template.inquiries.pop(index, None)
+        if flight is not None:
+            flight.told_end(status)
+            flight.notify()
+
+    def _end_template(self, template: Template) -> None:
+        if not template.ended:
+            self.supervisor.forget(template)
+            template.end()
+        self._live.discard(template)
+        waiting = [*template.waiting, *template.inquiries.values()]
+        for flight in waiting:
+            self.supervisor.wake(flight)
+
+    # -- leases -------------------------------------------------------------------------------------
+
+    def lease(self, template: Template) -> WorkerChannel | None:
+        """Take the next worker's channel; None when the template is gone."""
+        with self._lock:
+            if template.ended:
+                return None
+            try:
+                template.in_flight += 1
+                template.aim()
+                return template.take()
+            except OSError:
+                template.in_flight -= 1
+                self.condemn(template)
+                return None
+
+    def drop(self, flight: Flight) -> None:
+        """Let go of a worker that died before its call began."""
+        with self._lock:
+            channel, flight.channel = flight.channel, None
+            if channel is not None and flight.template is not None:
+                flight.template.in_flight -= 1
+        if channel is not None:
+            if flight.detach is not None:
+                flight.detach()
+            channel.end()
+
+    def inquire(self, flight: Flight) -> None:
+        """Ask the template how this flight's worker ended."""
+        template, channel = flight.template, flight.channel
+        assert template is not None and channel is not None
+        with self._lock:
+            if template.ended:
+                self.supervisor.wake(flight)
+                return
+            try:
+                template.inquire(channel.index, flight)
+            except OSError:
+                self.condemn(template)
+
+    def refill(self, template: Template) -> None:
+        """Restock a template whose channels run low (supervisor only)."""
+        with self._lock:
+            if template.ended or not template.low:
+                return
+            try:
+                template.aim()
+                template.restock()
+            except OSError:
+                self.condemn(template)
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    def statistics(self) -> dict[str, int]:
+        """Return counts of this moment."""
+        with self._lock:
+            templates = [template for template in self._live if not template.ended]
+            return {
+                "busy": self._in_flight,
+                "queued": len(self._queue),
+                "idle": sum(template.idle_workers() for template in templates if template.loaded),
+                "templates": sum(template.loaded for template in templates),
+                "reserve": sum(len(blank) for blank in self._reserve.values()),
+                "restarts": self.restarts,
+            }
+
+    def process_ids(self) -> list[int]:
+        """Return the pids of zygotes and templates, for tests and operators."""
+        with self._lock:
+            return [zygote.pid for zygote in self._zygotes.values()] + [
+                template.pid for template in self._live if template.pid
+            ]
+
+    def close(self) -> None:
+        """End everything: every flight is cancelled, every process gone when this returns."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+            queued = list(self._queue)
+        for flight in queued:
+            flight.cancel()
+            flight.notify()
+        self.supervisor.stop()
+        with self._lock:
+            keepers = [template.detach_keeper() for template in self._live]
+            for template in list(self._live):
+                self._end_template(template)
+            for zygote in self._zygotes.values():
+                zygote.close()
+            self._zygotes.clear()
+        # The keeper closes its end when the template, and with it the whole namespace, is gone.
+        for keeper in keepers:
+            if keeper is not None:
+                keeper.settimeout(5)
+                try:
+                    while keeper.recv(4096):
+                        pass
+                except OSError:
+                    pass
+                keeper.close()

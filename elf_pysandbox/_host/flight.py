@@ -1,0 +1,450 @@
+"""One call, from admission to its ending: a state machine that never waits.
+
+Phases: queued -> starting -> running -> (dying ->) settled. A driver (see `blocking`, `futures`, `asynchronous`) waits
+for what `descriptor`, `wants_write` and `deadline` say, then calls `advance`, until that returns the ending. The engine
+wakes a flight that waits for something else (admission, a template's verdict, how a worker ended) through `notify`.
+
+The bytes come from a hostile peer: whatever they are, `advance` returns an ending or None and raises nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from elf_pysandbox._host import processes
+from elf_pysandbox._host.endings import Ending, HostLimits, Packed
+from elf_pysandbox_worker.wire.decode import decode_from_worker
+from elf_pysandbox_worker.wire.errors import WireError
+from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, parse_single
+from elf_pysandbox_worker.wire.messages import Failure, FromWorker, Item, Output, Ready, Result
+
+if TYPE_CHECKING:
+    from elf_pysandbox._host.engine import Engine, Route
+    from elf_pysandbox._host.templates import Template, WorkerChannel
+
+QUEUED, STARTING, RUNNING, DYING, SETTLED = range(5)
+
+_CHUNK = 1 << 18
+_SMALL = 1 << 16
+_ATTEMPTS = 4  # starts of one call that never reached the tool; each needed a process to die in between
+_VERDICT_S = 5.0  # for a dead worker's or template's cause of death to be told
+_FRAME_SLACK = 1 << 16
+_WORKER_STATUSES = frozenset(
+    {"raised", "denied", "invalid_arguments", "not_found", "bad_result", "memory_limit"}
+)
+
+Sink = Callable[[str, Any], None]
+"""Takes ("stdout" | "stderr", text) and ("item", Packed) as they come."""
+
+
+class Flight:
+    """One call under way.
+
+    Parameters
+    ----------
+    engine : Engine
+    route : Route
+        Which template serves it.
+    call_id : int
+    pieces : list of bytes-like
+        The framed Call message.
+    limits : HostLimits
+    notify : callable
+        Called, from any thread, when the flight should be advanced though its descriptor is silent.
+    sink : Sink or None
+        Where items and output go as they come; None collects them in the ending.
+    """
+
+    __slots__ = (
+        "_attempts", "_born", "_ending", "_items", "_items_bytes", "_limits", "_output", "_output_bytes", "_reader",
+        "_reason", "_sent_at", "_unsent", "admitted", "call_id", "channel", "deadline", "detach", "engine", "notify", "phase",
+        "pieces", "route", "sink", "template",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        engine: Engine,
+        route: Route,
+        call_id: int,
+        pieces: list[Any],
+        limits: HostLimits,
+        notify: Callable[[], None],
+        sink: Sink | None = None,
+    ) -> None:
+        self.engine, self.route, self.call_id, self.pieces = engine, route, call_id, pieces
+        self.notify, self.sink = notify, sink
+        # Told of a descriptor before it is closed: its number may be another flight's a moment later.
+        self.detach: Callable[[], None] | None = None
+        self._limits = limits
+        self._born = self._sent_at = time.monotonic()
+        self.phase = QUEUED
+        self.admitted = False
+        self.deadline = self._born + limits.queue_s
+        self.template: Template | None = None
+        self.channel: WorkerChannel | None = None
+        self._reader: FrameReader | None = None
+        self._unsent: list[memoryview] = []
+        self._items: list[Packed] = []
+        self._items_bytes = 0
+        self._output: dict[int, list[str]] = {}
+        self._output_bytes = 0
+        self._attempts = 0
+        self._reason = ""
+        self._ending: Ending | None = None
+
+    # -- what a driver waits for ----------------------------------------------------------------------
+
+    @property
+    def descriptor(self) -> int:
+        """The worker's channel while it matters, else -1 (wait for `notify`)."""
+        if self.channel is None or self.phase not in (STARTING, RUNNING):
+            return -1
+        return self.channel.sock.fileno()
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether part of the call is still to be sent."""
+        return bool(self._unsent)
+
+    # -- events -----------------------------------------------------------------------------------------
+
+    def advance(self) -> Ending | None:
+        """Take in whatever happened; return the ending once there is one (and the same ever after)."""
+        try:
+            while self.phase != SETTLED and self._step():
+                pass
+        except Exception as error:
+            self._settle(Ending("fault", f"the sandbox failed at the host: {type(error).__name__}: {error}"))
+        return self._ending
+
+    def cancel(self) -> bool:
+        """End the call now: its worker dies. False when it has ended already."""
+        return self._settle(Ending("cancelled", "the call was cancelled"))
+
+    def process_gone(self) -> None:
+        """Take note that the worker process ended; what it sent before is still taken in first."""
+        if self.phase == RUNNING:
+            while self.phase == RUNNING and self._step_running():
+                pass
+            if self.phase == RUNNING:
+                self._die("the worker process ended without an answer")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the call has been sent."""
+        return self.phase in (RUNNING, DYING) and self.channel is not None
+
+    def reject(self, reason: str) -> None:
+        """End a flight that cannot be admitted."""
+        self._settle(Ending("rejected", reason))
+
+    def fail(self, reason: str) -> None:
+        """End a flight for which the sandbox itself failed."""
+        self._settle(Ending("fault", reason))
+
+    def _step(self) -> bool:
+        """Make one move; return whether another may be possible at once."""
+        if self.phase == QUEUED:
+            return self._step_queued()
+        if self.phase == STARTING:
+            return self._step_starting()
+        if self.phase == RUNNING:
+            return self._step_running()
+        return self._step_dying()
+
+    def _step_queued(self) -> bool:
+        if not self.admitted:
+            if time.monotonic() >= self.deadline:
+                self._settle(Ending("rejected", f"no worker was free within queue_s={self._limits.queue_s:g} s"))
+            return False
+        return self._start()
+
+    def _start(self) -> bool:
+        """Lease the next worker of the route's template."""
+        self._attempts += 1
+        if self._attempts > _ATTEMPTS:
+            self._settle(Ending("fault", f"{_ATTEMPTS} processes in a row ended before the call could start"))
+            return False
+        self.template = self.engine.template_for(self.route, self)
+        if self.template is None:
+            return False  # settled by the engine, with the reason
+        self.channel = self.engine.lease(self.template)
+        self.phase = STARTING
+        if self.channel is None:
+            return self._await_verdict()
+        if self.channel.pidfd >= 0:  # it has served a call before
+            return self._send()
+        self.deadline = float("inf") if not self.template.loaded else time.monotonic() + self._limits.queue_s
+        return True
+
+    def _step_starting(self) -> bool:
+        assert self.channel is not None
+        try:
+            data, self.channel.pidfd = processes.receive_ready(self.channel.sock)
+        except BlockingIOError:
+            if time.monotonic() >= self.deadline:
+                self._settle(Ending("rejected", "no worker became ready in time"))
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            return self._lost_before_start()
+        payload = parse_single(data)
+        try:
+            ready = payload is not None and type(decode_from_worker(payload)) is Ready
+        except WireError:
+            ready = False
+        if not ready:
+            self._settle(Ending("crashed", "the worker broke the protocol before its call"))
+            return False
+        return self._send()
+
+    def _send(self) -> bool:
+        assert self.channel is not None and self.template is not None
+        self.phase = RUNNING
+        self.template.waiting.discard(self)
+        self._sent_at = time.monotonic()
+        self.deadline = self._sent_at + min(self._limits.wall_s, self._limits.cpu_s)
+        pieces = self.pieces
+        if len(pieces) == 1 and len(pieces[0]) <= _SMALL:
+            try:
+                sent = self.channel.sock.send(pieces[0], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return self._lost_before_start()
+            if sent == len(pieces[0]):
+                return False
+            self._unsent = [memoryview(pieces[0])[sent:]]
+            return False
+        self.channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        self._unsent = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+        return True
+
+    def _step_running(self) -> bool:
+        assert self.channel is not None
+        if self._unsent and not self._send_more():
+            return self._lost_before_start()
+        try:
+            data = self.channel.sock.recv(_CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return self._check_clocks()
+        except ConnectionResetError:
+            # The worker died with the call unread: it never began, so it may begin elsewhere.
+            return self._lost_before_start()
+        except OSError:
+            data = b""
+        if not data:
+            return self._die("the worker process ended without an answer")
+        return self._take_in(data)
+
+    def _send_more(self) -> bool:
+        assert self.channel is not None
+        try:
+            while self._unsent:
+                sent = self.channel.sock.sendmsg(self._unsent[:64], (), socket.MSG_DONTWAIT)
+                while self._unsent and sent >= len(self._unsent[0]):
+                    sent -= len(self._unsent.pop(0))
+                if sent:
+                    self._unsent[0] = self._unsent[0][sent:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        return True
+
+    # -- what the worker says ---------------------------------------------------------------------------
+
+    def _take_in(self, data: bytes) -> bool:
+        try:
+            if self._reader is None:
+                payload = parse_single(data)
+                if payload is not None:
+                    return self._hear(decode_from_worker(payload), ())
+                cap = self._limits.result_bytes + _FRAME_SLACK
+                self._reader = FrameReader(FrameCaps(payload=cap, total=cap))
+            reader = self._reader
+            reader.feed(data)
+            while self.phase == RUNNING:
+                found = reader.next()
+                if found is None:
+                    self._receive_rest(reader)
+                    return True
+                self._hear(decode_from_worker(found[0]), found[1])
+        except WireError as error:
+            over = "over the cap" in str(error)
+            status = "bad_result" if over else "crashed"
+            text = f"larger than result_bytes={self._limits.result_bytes}" if over else "breaking the protocol"
+            self._settle(Ending(status, f"the worker sent something {text}: {error}"))
+        return False
+
+    def _receive_rest(self, reader: FrameReader) -> None:
+        """Receive what is here of a large frame straight into its place."""
+        assert self.channel is not None
+        room = reader.room()
+        if room is None:
+            return
+        try:
+            while room is not None and len(room):
+                count = self.channel.sock.recv_into(room, 0, socket.MSG_DONTWAIT)
+                if count == 0:
+                    return
+                reader.filled(count)
+                room = reader.room()
+        except BlockingIOError:
+            pass
+
+    def _hear(self, message: FromWorker, buffers: Any) -> bool:
+        kind = type(message)
+        if kind is Result and message.id == self.call_id:  # type: ignore[union-attr]
+            self._settle(Ending("ok", value=(message.value, buffers), usage=message.usage))  # type: ignore[union-attr]
+            return False
+        if kind is Output:
+            return self._hear_output(message)  # type: ignore[arg-type]
+        if kind is Item:
+            return self._hear_item((message.value, buffers))  # type: ignore[union-attr]
+        if kind is Failure and message.id == self.call_id and message.status in _WORKER_STATUSES:  # type: ignore[union-attr]
+            self._settle(Ending(message.status, error=message.error, usage=message.usage))  # type: ignore[union-attr]
+            return False
+        self._settle(Ending("crashed", f"the worker broke the protocol: {kind.__name__} out of order"))
+        return False
+
+    def _hear_output(self, message: Output) -> bool:
+        text = message.text
+        self._output_bytes += len(text.encode())
+        if message.stream not in (1, 2):
+            self._settle(Ending("crashed", "the worker broke the protocol: no such stream"))
+            return False
+        over = self._output_bytes > self._limits.output_bytes
+        if over:
+            text = text.encode()[: self._limits.output_bytes - self._output_bytes].decode(errors="ignore")
+        self._output.setdefault(message.stream, []).append(text)
+        if self.sink is not None and text:
+            self.sink("stdout" if message.stream == 1 else "stderr", text)
+        if over:
+            self._settle(Ending("output_limit", f"more than output_bytes={self._limits.output_bytes} were written"))
+        return not over
+
+    def _hear_item(self, packed: Packed) -> bool:
+        self._items_bytes += len(packed[0]) + sum(map(len, packed[1]))
+        if self.sink is not None:
+            self._items_bytes = 0  # each item by itself is held to the limit
+            self.sink("item", packed)
+            return True
+        self._items.append(packed)
+        # An item is some 200 bytes of objects here whatever its size on the wire.
+        if self._items_bytes + 200 * len(self._items) > max(self._limits.result_bytes, 1 << 20):
+            text = f"the items together are larger than result_bytes={self._limits.result_bytes}"
+            self._settle(Ending("bad_result", text))
+            return False
+        return True
+
+    # -- clocks and deaths --------------------------------------------------------------------------------
+
+    def _check_clocks(self) -> bool:
+        now = time.monotonic()
+        if now < self.deadline:
+            return False
+        limits, wall_end = self._limits, self._sent_at + self._limits.wall_s
+        if now >= wall_end:
+            self._settle(Ending("timeout", f"the call ran longer than wall_s={limits.wall_s:g} s and was killed"))
+            return False
+        assert self.channel is not None
+        used = processes.cpu_seconds(self.channel.pidfd)
+        if used is not None and used >= limits.cpu_s:
+            self._settle(Ending("cpu_limit", f"the call used more than cpu_s={limits.cpu_s:g} s of CPU and was killed"))
+            return False
+        left = limits.cpu_s - (used or 0.0)
+        # Threads can spend it faster than the wall clock runs, hence the half; the kernel's own limit is the backstop.
+        self.deadline = min(wall_end, now + max(left / 2, 0.01))
+        return False
+
+    def _lost_before_start(self) -> bool:
+        """The worker died before its call began: no harm done, take the next one."""
+        self.engine.drop(self)
+        if self.template is None or not self.template.loaded:
+            return self._await_verdict()
+        self._reader, self._unsent = None, []
+        return self._start()
+
+    def _await_verdict(self) -> bool:
+        self.phase = DYING
+        self.deadline = time.monotonic() + _VERDICT_S
+        return True
+
+    def _die(self, reason: str) -> bool:
+        """The worker is gone and the call had begun: ask its template how it ended."""
+        self.phase = DYING
+        self._reason = reason
+        self.deadline = time.monotonic() + _VERDICT_S
+        self.engine.inquire(self)
+        return False
+
+    def _step_dying(self) -> bool:
+        template = self.template
+        if template is None:
+            return False
+        if self.channel is None:
+            if template.verdict is not None and template.verdict.status != "killed":
+                self._settle(_copy(template.verdict))
+                return False
+            if template.ended or template.loaded:
+                return self._start()
+        elif template.ended:
+            self._settle(Ending("killed", "the template of this tool was killed, and its worker with it"))
+            return False
+        if time.monotonic() >= self.deadline:
+            if self.channel is None:
+                self.engine.condemn(template)
+                return self._start()
+            self._settle(Ending("crashed", self._reason))
+        return False
+
+    def told_end(self, wait_status: int) -> None:
+        """Settle with the worker's wait status, as its template tells it (supervisor only)."""
+        self._settle(_ending_of(wait_status, self._limits))
+
+    def _settle(self, ending: Ending) -> bool:
+        """End the flight exactly once; False when somebody was faster."""
+        if not self.engine.claim(self):
+            return False
+        now = time.monotonic()
+        begun = self._sent_at > self._born
+        ending.wall_s = now - self._sent_at if begun else 0.0
+        ending.queue_s = (self._sent_at if begun else now) - self._born
+        ending.items = self._items
+        ending.output = self._output
+        ending.streamed = self.sink is not None
+        if self.template is not None:
+            ending.layers = self.template.layers
+        self._ending = ending
+        self.engine.release(self, ending)
+        return True
+
+
+def _copy(verdict: Ending) -> Ending:
+    return Ending(verdict.status, verdict.message, error=verdict.error, refused=verdict.refused)
+
+
+def _ending_of(wait_status: int, limits: HostLimits) -> Ending:
+    import os
+    import signal
+
+    if os.WIFEXITED(wait_status):
+        code = os.WEXITSTATUS(wait_status)
+        return Ending("crashed", f"the worker process exited by itself with code {code}, without an answer")
+    number = os.WTERMSIG(wait_status)
+    if number == signal.SIGXCPU:
+        return Ending("cpu_limit", f"the call used more than cpu_s={limits.cpu_s:g} s of CPU")
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    if number in (signal.SIGKILL, signal.SIGTERM):
+        return Ending("killed", f"the worker process was killed from outside ({name})")
+    if number == signal.SIGSYS:
+        return Ending("denied", "the seccomp filter ended the worker: a forbidden kind of system call (SIGSYS)")
+    return Ending("crashed", f"the worker process died of {name}")

@@ -1,0 +1,145 @@
+"""Driving submitted flights from the supervisor's thread, and the future that stands for one."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import select
+import time
+from collections.abc import Callable
+from typing import Any
+
+from elf_pysandbox._host.endings import Ending
+from elf_pysandbox._host.engine import Engine
+from elf_pysandbox._host.flight import Flight
+from elf_pysandbox._host.supervisor import Supervisor
+
+
+class CallFuture(concurrent.futures.Future[Any]):
+    """A future whose cancellation is real: a call that runs is ended with its process."""
+
+    _flight: Flight | None = None
+
+    def cancel(self) -> bool:
+        """End the call; True unless it was done already."""
+        flight = self._flight
+        if flight is None or self.done():
+            return super().cancel()
+        if not flight.cancel():
+            return self.cancelled()
+        flight.notify()
+        # The condition of the base class makes waiters and callbacks see one change.
+        return super().cancel()
+
+    def running(self) -> bool:
+        """Whether the call has been sent to a worker and has not ended."""
+        flight = self._flight
+        return flight is not None and not self.done() and flight.is_running
+
+
+class Deadlines:
+    """One timer for all flights of the supervisor: scanned when the nearest deadline is due."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._next = float("inf")
+        self.active: set[Submitted] = set()
+
+    def note(self, deadline: float) -> None:
+        """Make sure that there is a scan at this time or earlier."""
+        if deadline < self._next:
+            self._next = deadline
+            self._supervisor.at(deadline, self._scan)
+
+    def _scan(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return  # an older timer, overtaken by a nearer one
+        self._next = float("inf")
+        for submitted in [item for item in self.active if item.flight.deadline <= now]:
+            submitted.step()
+        if self.active:
+            self.note(min(item.flight.deadline for item in self.active))
+
+
+class Submitted:
+    """One flight driven by the supervisor.
+
+    Parameters
+    ----------
+    engine : Engine
+    deadlines : Deadlines
+    make : callable
+        Makes the flight, given its `notify`.
+    finish : callable
+        Takes the ending, once, in the thread that found it.
+    """
+
+    __slots__ = ("_deadlines", "_descriptor", "_engine", "_finish", "_finished", "_writes", "flight")
+
+    def __init__(
+        self,
+        engine: Engine,
+        deadlines: Deadlines,
+        make: Callable[[Callable[[], None]], Flight],
+        finish: Callable[[Ending], None],
+    ) -> None:
+        self._engine, self._deadlines, self._finish = engine, deadlines, finish
+        self._descriptor = -1
+        self._writes = False
+        self._finished = False
+        self.flight = make(self._notify)
+        self.flight.detach = self._detach
+
+    def _detach(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            self._engine.supervisor.unregister(descriptor)
+
+    def _notify(self) -> None:
+        self._engine.supervisor.run_soon(self.step)
+
+    def begin(self) -> None:
+        """Set the flight going from the caller's thread; from then on the supervisor owns it."""
+        supervisor = self._engine.supervisor
+        supervisor.start()
+        ending = self._engine.begin(self.flight)
+        if ending is not None:
+            self._end(ending)
+            return
+        self._deadlines.active.add(self)
+        self._arm()
+
+    def step(self) -> None:
+        """Take in what happened (supervisor only)."""
+        if self._finished:
+            return
+        ending = self.flight.advance()
+        if ending is None:
+            self._arm()
+        else:
+            self._end(ending)
+
+    def _arm(self) -> None:
+        flight, supervisor = self.flight, self._engine.supervisor
+        descriptor, writes = flight.descriptor, flight.wants_write
+        if descriptor != self._descriptor:
+            self._detach()
+            self._descriptor = descriptor
+            self._writes = False
+            if descriptor >= 0:
+                self._writes = writes
+                supervisor.register(descriptor, self._events(), self.step)
+        elif descriptor >= 0 and writes != self._writes:
+            self._writes = writes
+            supervisor.modify(descriptor, self._events())
+        if flight.deadline != float("inf"):
+            self._deadlines.note(flight.deadline)
+
+    def _events(self) -> int:
+        return select.EPOLLIN | select.EPOLLOUT if self._writes else select.EPOLLIN
+
+    def _end(self, ending: Ending) -> None:
+        self._finished = True
+        self._deadlines.active.discard(self)
+        self._detach()
+        self._finish(ending)

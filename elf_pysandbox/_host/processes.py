@@ -1,0 +1,140 @@
+"""Socket pairs, pidfds and signals: the few kernel calls the host side makes.
+
+Decided here: how the host learns which process is at the other end of a channel. The kernel says so: on Linux 6.5
+and later `SCM_PIDFD` brings a pidfd of the sender with its message, before that `SCM_CREDENTIALS` its pid (unix(7)).
+The peer's own word is never used.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import re
+import resource
+import signal
+import socket
+import struct
+
+_SO_PASSCRED = 16
+_SO_PASSPIDFD = 76
+_SCM_CREDENTIALS = 2
+_SCM_PIDFD = 4
+_INT_SPACE = socket.CMSG_SPACE(4)
+_CREDENTIALS_SPACE = socket.CMSG_SPACE(12)
+_READY_BYTES = 64
+
+
+def _kernel_passes_pidfd() -> bool:
+    left, right = socket.socketpair()
+    with left, right:
+        try:
+            left.setsockopt(socket.SOL_SOCKET, _SO_PASSPIDFD, 1)
+        except OSError:
+            return False
+        return True
+
+
+_PASSES_PIDFD = _kernel_passes_pidfd()
+
+
+def worker_channel() -> tuple[socket.socket, socket.socket]:
+    """Return (near, far): a stream socket pair whose near end learns who writes to it."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Before the far end is given away, so that no message can come without its sender.
+    near.setsockopt(socket.SOL_SOCKET, _SO_PASSPIDFD if _PASSES_PIDFD else _SO_PASSCRED, 1)
+    return near, far
+
+
+def receive_ready(sock: socket.socket) -> tuple[bytes, int]:
+    """Receive a worker's first message without waiting: (data, pidfd of its sender or -1).
+
+    Raises
+    ------
+    BlockingIOError
+        Nothing is there yet.
+    """
+    space = _INT_SPACE if _PASSES_PIDFD else _CREDENTIALS_SPACE
+    data, ancillary, _flags, _address = sock.recvmsg(_READY_BYTES, space, socket.MSG_DONTWAIT)
+    pidfd = -1
+    for level, kind, payload in ancillary:
+        if level != socket.SOL_SOCKET:
+            continue
+        if kind == _SCM_PIDFD:
+            pidfd = struct.unpack("i", payload[:4])[0]
+        elif kind == _SCM_CREDENTIALS:
+            pidfd = _open_checked(struct.unpack("3i", payload[:12])[0])
+    return data, pidfd
+
+
+def stop_asking(sock: socket.socket) -> None:
+    """Stop the kernel from attaching the sender to each further message."""
+    sock.setsockopt(socket.SOL_SOCKET, _SO_PASSPIDFD if _PASSES_PIDFD else _SO_PASSCRED, 0)
+
+
+def _open_checked(pid: int) -> int:
+    # Between the message and here the process may have ended and its pid been given to another: a worker's parent
+    # is a template, whose parent is a keeper, whose parent (or its own, once that died) is no shell of the user.
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return -1
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            if b"elf_pysandbox_worker" in stream.read(4096):
+                return pidfd
+    except OSError:
+        pass
+    os.close(pidfd)
+    return -1
+
+
+def send_with_descriptors(sock: socket.socket, data: bytes, descriptors: list[int]) -> None:
+    """Send `data` with descriptors riding on its first byte (SCM_RIGHTS)."""
+    rights = array.array("i", descriptors)
+    sent = sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    if sent < len(data):
+        sock.sendall(data[sent:])
+
+
+def kill(pidfd: int) -> None:
+    """Send SIGKILL through a pidfd; a process that is gone already is no error."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except OSError:
+        pass
+
+
+def close(descriptor: int) -> None:
+    """Close a descriptor; -1 stands for none."""
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
+def cpu_seconds(pidfd: int) -> float | None:
+    """Return the CPU seconds a process has used (proc(5), stat fields 14 and 15); None when it is gone."""
+    try:
+        with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as stream:
+            found = re.search(r"^Pid:\t(\d+)$", stream.read(), re.MULTILINE)
+        if found is None:
+            return None
+        with open(f"/proc/{found[1]}/stat", encoding="ascii", errors="replace") as stream:
+            fields = stream.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def unread_by_peer(sock: socket.socket) -> int:
+    """Return how many bytes sent on `sock` its peer has not read (SIOCOUTQ, unix(7))."""
+    siocoutq = 0x5411
+    size: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), siocoutq, b"\0\0\0\0"))[0]
+    return size
+
+
+def allow_descriptors(wanted: int) -> None:
+    """Raise the soft limit of open descriptors towards `wanted`, at most to the hard limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))

@@ -1,0 +1,255 @@
+"""The pool's one thread: listens to templates, keeps stocks filled, drives submitted flights, watches the clocks.
+
+What a message means is decided by `verdict_of` and its like, which are pure; the loop below carries it out.
+A warm synchronous call never comes here.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from elf_pysandbox._host import processes
+from elf_pysandbox._host.endings import Ending
+from elf_pysandbox_worker.wire.decode import decode_from_keeper, decode_from_template
+from elf_pysandbox_worker.wire.errors import WireError
+from elf_pysandbox_worker.wire.messages import Blank, Ended, Loaded, LoadFailed, Refused, Started, WorkerEnded
+
+if TYPE_CHECKING:
+    from elf_pysandbox._host.engine import Engine
+    from elf_pysandbox._host.flight import Flight
+    from elf_pysandbox._host.templates import Template
+    from elf_pysandbox._host.zygotes import Zygote
+
+_CHUNK = 1 << 16
+_LOAD_STATUSES = frozenset({"load_failed", "denied", "memory_limit"})
+
+
+def verdict_of_end(wait_status: int, loaded: bool) -> Ending:
+    """Decide what it means for waiting calls that a template ended with this wait status."""
+    if loaded:
+        return Ending("killed", "the template was killed")
+    if os.WIFSIGNALED(wait_status):
+        number = os.WTERMSIG(wait_status)
+        if number == signal.SIGKILL:
+            return Ending("killed", "the template was killed while it loaded the module")
+        if number == signal.SIGXCPU:
+            return Ending("load_failed", "importing the module used up its CPU budget")
+        return Ending("load_failed", f"importing the module ended its process with signal {number}")
+    code = os.WEXITSTATUS(wait_status)
+    return Ending("load_failed", f"importing the module ended its process with exit code {code}")
+
+
+def verdict_of_refusal(refused: Refused) -> Ending:
+    """Decide what it means that a required layer could not be applied: nothing runs."""
+    ending = Ending("fault", f"layer {refused.layer!r} is required but not available: {refused.reason}")
+    ending.refused = refused
+    return ending
+
+
+class Supervisor:
+    """The thread and what it watches; created with its engine, started with the first template."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._epoll = select.epoll()
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._sleeps_until = 0.0
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._refilling: set[Template] = set()
+
+    # -- asked for by other threads -----------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread, once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="pysandbox-supervisor", daemon=True)
+            self._thread.start()
+
+    def run_soon(self, job: Callable[[], None]) -> None:
+        """Run `job` in the supervisor's thread."""
+        self._jobs.append(job)
+        self._poke()
+
+    def at(self, when: float, job: Callable[[], None]) -> None:
+        """Run `job` at monotonic time `when`."""
+        heapq.heappush(self._timers, (when, next(self._numbers), job))
+        if when < self._sleeps_until:
+            self._poke()
+
+    def register(self, descriptor: int, events: int, handler: Callable[[], None]) -> None:
+        """Call `handler` whenever the descriptor has one of the events (epoll(7)), until `unregister`."""
+        self._handlers[descriptor] = handler
+        self._epoll.register(descriptor, events)
+
+    def modify(self, descriptor: int, events: int) -> None:
+        """Wait for other events of a registered descriptor."""
+        self._epoll.modify(descriptor, events)
+
+    def unregister(self, descriptor: int) -> None:
+        """Stop watching a descriptor; one not watched is no error."""
+        if self._handlers.pop(descriptor, None) is not None:
+            try:
+                self._epoll.unregister(descriptor)
+            except OSError:
+                pass  # closed already: the kernel has forgotten it
+
+    def refill(self, template: Template) -> None:
+        """Restock a template soon."""
+        if template not in self._refilling:
+            self._refilling.add(template)
+            self.run_soon(lambda: self._refill(template))
+
+    def wake(self, flight: Flight) -> None:
+        """Have a flight advanced by its driver."""
+        self.run_soon(flight.notify)
+
+    def watch(self, template: Template) -> None:
+        """Listen to a new template and its keeper."""
+        self.start()
+        self.register(template.keeper.fileno(), select.EPOLLIN, lambda: self._on_keeper(template))
+        self.register(template.control.fileno(), select.EPOLLIN, lambda: self._on_template(template))
+
+    def forget(self, template: Template) -> None:
+        """Stop listening to a template."""
+        self.unregister(template.keeper.fileno())
+        self.unregister(template.control.fileno())
+
+    def watch_load(self, template: Template) -> None:
+        """End a template that has not loaded its module in time."""
+        self.at(template.load_deadline, lambda: self._on_load_deadline(template))
+
+    def watch_zygote(self, zygote: Zygote) -> None:
+        """Notice the end of a zygote."""
+        self.register(zygote.sock.fileno(), select.EPOLLIN, lambda: self._on_zygote(zygote))
+
+    def forget_zygote(self, zygote: Zygote) -> None:
+        """Stop listening to a zygote."""
+        self.unregister(zygote.sock.fileno())
+
+    def stop(self) -> None:
+        """End the thread; what is still registered is not watched any more."""
+        self._stopping = True
+        self._poke()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._epoll.close()
+        os.close(self._wake_fd)
+
+    # -- the loop -------------------------------------------------------------------------------------
+
+    def _poke(self) -> None:
+        try:
+            os.eventfd_write(self._wake_fd, 1)
+        except OSError:
+            pass  # stopped
+
+    def _run(self) -> None:
+        while not self._stopping:
+            for descriptor, _ in self._epoll.poll(self._timeout(), 256):
+                if descriptor == self._wake_fd:
+                    os.eventfd_read(self._wake_fd)
+                    continue
+                handler = self._handlers.get(descriptor)
+                if handler is not None:
+                    handler()
+            self._sleeps_until = 0.0
+            while self._jobs:
+                self._jobs.popleft()()
+            now = time.monotonic()
+            while self._timers and self._timers[0][0] <= now:
+                heapq.heappop(self._timers)[2]()
+
+    def _timeout(self) -> float:
+        if self._jobs:
+            return 0.0
+        until = self._timers[0][0] if self._timers else float("inf")
+        self._sleeps_until = until
+        # A timer set between these two lines and the wait found the line above and pokes.
+        if self._timers and self._timers[0][0] < until:
+            return 0.0
+        return -1.0 if until == float("inf") else max(until - time.monotonic(), 0.0) + 0.001
+
+    # -- what came in -----------------------------------------------------------------------------------
+
+    def _refill(self, template: Template) -> None:
+        self._refilling.discard(template)
+        self._engine.refill(template)
+
+    def _on_keeper(self, template: Template) -> None:
+        try:
+            data, descriptors, _flags, _address = socket.recv_fds(template.keeper, _CHUNK, 4)
+            template.descriptors.extend(descriptors)
+            template.keeper_reader.feed(data)
+            while (found := template.keeper_reader.next()) is not None:
+                message = decode_from_keeper(found[0])
+                if isinstance(message, Started):
+                    self._on_started(template, message)
+                elif isinstance(message, Refused):
+                    template.verdict = verdict_of_refusal(message)
+                elif isinstance(message, Ended) and template.verdict is None:
+                    template.verdict = verdict_of_end(message.status, template.loaded)
+        except (OSError, WireError):
+            data = b""
+        if not data:
+            self._engine.template_gone(template)
+
+    def _on_started(self, template: Template, message: Started) -> None:
+        template.pid = message.pid
+        if template.descriptors:
+            template.pidfd = template.descriptors.popleft()
+
+    def _on_template(self, template: Template) -> None:
+        try:
+            data = template.control.recv(_CHUNK, socket.MSG_DONTWAIT)
+            template.control_reader.feed(data)
+            while (found := template.control_reader.next()) is not None:
+                self._hear(template, decode_from_template(found[0]))
+        except BlockingIOError:
+            return
+        except (OSError, WireError):
+            data = b""
+        if not data:
+            # The keeper tells how it ended; from here nothing more will come.
+            if not template.ended:
+                self.unregister(template.control.fileno())
+            processes.kill(template.pidfd)
+
+    def _hear(self, template: Template, message: object) -> None:
+        if isinstance(message, WorkerEnded):
+            self._engine.worker_ended(template, message.index, message.status)
+        elif isinstance(message, Blank) and not template.blank:
+            template.blank, template.layers = True, tuple(message.layers)
+        elif isinstance(message, Loaded) and not template.loaded:
+            self._engine.template_loaded(template)
+        elif isinstance(message, Refused) and not template.blank:
+            template.verdict = verdict_of_refusal(message)
+        elif isinstance(message, LoadFailed) and template.blank and not template.loaded:
+            status = message.status if message.status in _LOAD_STATUSES else "load_failed"
+            template.verdict = Ending(status, error=message.error)
+        else:
+            raise WireError(f"{type(message).__name__} is out of order")
+
+    def _on_load_deadline(self, template: Template) -> None:
+        if not template.loaded and not template.ended:
+            limit = template.load_deadline - template.started
+            template.verdict = Ending("load_failed", f"importing the module took longer than load_s={limit:.3g} s")
+            self._engine.template_gone(template)
+
+    def _on_zygote(self, zygote: Zygote) -> None:
+        self._engine.zygote_gone(zygote.python)

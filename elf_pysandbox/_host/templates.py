@@ -1,0 +1,197 @@
+"""The host's record of one template: its channels, its stock of worker channels, its verdict.
+
+The host counts; the template forks. Worker channels are made here, sent ahead in batches and taken in the order sent,
+so that a flight can wait on "the next worker" whether that exists yet or not. A template is never waited for:
+everything sent to it is small or sent while it is still blank, and one whose channel is full is stuck and killed.
+
+Who may touch what: fields are guarded by the engine's lock; sockets are closed by `end` only.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from elf_pysandbox._host import processes
+from elf_pysandbox._host.endings import Ending
+from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame
+from elf_pysandbox_worker.wire.messages import (
+    Confinement,
+    Inquire,
+    LayerReport,
+    Load,
+    Stock,
+    Target,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from elf_pysandbox._host.flight import Flight
+
+_BATCH = 16  # channels a Stock message carries: 16 socket pairs are 0.2 ms of work, off the path
+_LOW = 8  # restock when so few are left
+_SPARE = 2  # workers kept ready beyond those in use
+_CONTROL_CAPS = FrameCaps(payload=1 << 20, total=1 << 20, buffers=0)
+_LOAD_SEND_S = 30
+
+
+class WorkerChannel:
+    """The host's end of one worker's channel; `pidfd` is known once the worker is ready."""
+
+    __slots__ = ("calls", "index", "pidfd", "sock")
+
+    def __init__(self, index: int, sock: socket.socket) -> None:
+        self.index = index
+        self.sock = sock
+        self.pidfd = -1
+        self.calls = 0
+
+    def end(self) -> None:
+        """Kill the worker and let go of it."""
+        if self.pidfd >= 0:
+            processes.kill(self.pidfd)
+            processes.close(self.pidfd)
+            self.pidfd = -1
+        self.sock.close()
+
+
+class Template:
+    """One template, from the request to its end.
+
+    Parameters
+    ----------
+    confinement : Confinement
+    """
+
+    def __init__(self, confinement: Confinement, name: str) -> None:
+        self.confinement = confinement
+        self.name = name
+        self.keeper, self.keeper_far = socket.socketpair()
+        self.control, self.control_far = socket.socketpair()
+        self.keeper_reader = FrameReader(_CONTROL_CAPS)
+        self.control_reader = FrameReader(_CONTROL_CAPS)
+        self.descriptors: deque[int] = deque()
+        self.python = ""
+        self.pid = 0
+        self.pidfd = -1
+        self.layers: tuple[LayerReport, ...] = ()
+        self.blank = False
+        self.loaded = False
+        self.ended = False
+        self.verdict: Ending | None = None
+        self.load_deadline = float("inf")
+        self.started = time.monotonic()
+        self.in_flight = 0
+        self.last_used = self.started
+        self.waiting: set[Flight] = set()
+        self.inquiries: dict[int, Flight] = {}
+        self._channels: deque[WorkerChannel] = deque()
+        self._next_index = 0
+        self._target = 0
+
+    def given_away(self) -> None:
+        """Close this side's copies of the far ends, once the zygote has been sent them."""
+        self.keeper_far.close()
+        self.control_far.close()
+
+    # -- telling the template -----------------------------------------------------------------------
+
+    def load(self, load: Load, load_s: float) -> None:
+        """Send the bundle and a first stock; the template reads them as soon as it is confined."""
+        self.load_deadline = time.monotonic() + load_s
+        self.control.settimeout(_LOAD_SEND_S)
+        for piece in frame(encode(load)):
+            self.control.sendall(piece)
+        self.control.settimeout(None)
+        self.aim()
+        self.restock()
+
+    def _tell(self, message: Any, descriptors: list[int] | None = None) -> None:
+        data = b"".join(frame(encode(message)))
+        if descriptors:
+            processes.send_with_descriptors(self.control, data, descriptors)
+        elif self.control.send(data, socket.MSG_DONTWAIT) < len(data):
+            raise BrokenPipeError("the template does not read its channel")
+
+    def restock(self) -> None:
+        """Send one more batch of worker channels; raises OSError when the template is gone or stuck."""
+        pairs = [processes.worker_channel() for _ in range(_BATCH)]
+        try:
+            self._tell(Stock(len(pairs)), [far.fileno() for _, far in pairs])
+        finally:
+            for _, far in pairs:
+                far.close()
+        for near, _ in pairs:
+            self._channels.append(WorkerChannel(self._next_index, near))
+            self._next_index += 1
+
+    def aim(self) -> None:
+        """Tell the template how many workers to keep alive, when that changed enough to matter."""
+        want = min(self.in_flight + _SPARE, self.confinement.workers)
+        if want > self._target:
+            # Growing demand grows on: half as much again spares most of the messages.
+            self._target = min(want + want // 2, self.confinement.workers)
+            self._tell(Target(self._target))
+        elif self._target > 2 * want + _BATCH:
+            self._target = want
+            self._tell(Target(want))
+
+    def inquire(self, index: int, flight: Flight) -> None:
+        """Ask how a worker ended; the answer reaches `flight` through the supervisor."""
+        self.inquiries[index] = flight
+        self._tell(Inquire(index))
+
+    # -- leases -------------------------------------------------------------------------------------
+
+    def take(self) -> WorkerChannel:
+        """Take the channel of the next worker, which may still have to be forked."""
+        if not self._channels:
+            self.restock()
+        return self._channels.popleft()
+
+    def give_back(self, channel: WorkerChannel) -> None:
+        """Return a worker that will serve another call (`calls_per_worker` above 1)."""
+        self._channels.appendleft(channel)
+
+    @property
+    def low(self) -> bool:
+        """Whether the stock should be refilled soon."""
+        return len(self._channels) < _LOW
+
+    def idle_workers(self) -> int:
+        """Count the workers that have said they are ready and serve no call."""
+        import select
+
+        if self.ended:
+            return 0
+        poller = select.poll()
+        for channel in list(self._channels):
+            poller.register(channel.sock, select.POLLIN)
+        return len(poller.poll(0)) if self._channels else 0
+
+    def detach_keeper(self) -> socket.socket | None:
+        """Return a second handle on the keeper's channel, to wait for its end of file."""
+        return None if self.ended else self.keeper.dup()
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Close every channel; the keeper kills the template and with it all its workers."""
+        if self.ended:
+            return
+        self.ended = True
+        if self.pidfd >= 0:
+            processes.kill(self.pidfd)
+            processes.close(self.pidfd)
+            self.pidfd = -1
+        while self._channels:
+            self._channels.popleft().end()
+        try:
+            # Another handle may still be open; the keeper must see the end all the same.
+            self.keeper.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        for sock in (self.keeper, self.control, self.keeper_far, self.control_far):
+            sock.close()

@@ -1,0 +1,106 @@
+"""From a sealed ending to an outcome: decoding the value, choosing the exception."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from elf_pysandbox._errors import (
+    ERROR_OF_STATUS,
+    CallError,
+    ErrorInfo,
+    InvalidArgumentsError,
+    LayerUnavailableError,
+    SandboxFaultError,
+    TracebackFrame,
+    raised_class,
+)
+from elf_pysandbox._outcome import RETRYABLE, LayerState, Outcome, Usage
+from elf_pysandbox_worker.wire.errors import WireError
+from elf_pysandbox_worker.wire.values import unpack
+
+if TYPE_CHECKING:
+    from elf_pysandbox._host.endings import Ending, Packed
+    from elf_pysandbox_worker.wire.messages import ErrorData
+
+_layer_states: dict[int, tuple[Any, tuple[LayerState, ...]]] = {}
+
+
+def outcome_of(ending: Ending, call_id: int, load_s: float = 0.0) -> Outcome:
+    """Return the outcome of an ended flight; a value that does not decode makes it `crashed`."""
+    status, value, error = ending.status, None, None
+    if status == "ok":
+        try:
+            value = _value_of(ending)
+        except WireError as broken:
+            status = "crashed"
+            error = ERROR_OF_STATUS["crashed"](f"the worker's result does not decode: {broken}")
+    if status != "ok" and error is None:
+        error = error_of(ending)
+    outcome = Outcome(
+        status=status,  # type: ignore[arg-type]
+        value=value,
+        error=error,
+        stdout="".join(ending.output.get(1, ())) if ending.output else "",
+        stderr="".join(ending.output.get(2, ())) if ending.output else "",
+        usage=Usage(ending.wall_s, ending.usage.cpu_s, ending.usage.peak_memory_mb, ending.queue_s, load_s),
+        layers=_layers_of(ending.layers),
+        retryable=status in RETRYABLE and ending.refused is None,
+        call_id=str(call_id),
+    )
+    if isinstance(error, CallError):
+        error.outcome = outcome
+    return outcome
+
+
+def unpack_item(packed: Packed) -> Any:
+    """Decode one item of a generator."""
+    return unpack(packed[0], packed[1])
+
+
+def _value_of(ending: Ending) -> Any:
+    assert ending.value is not None
+    data, buffers = ending.value
+    value = unpack(data, buffers)
+    if ending.items and not ending.streamed:
+        return [unpack(*item) for item in ending.items]
+    return value
+
+
+def _layers_of(reports: Any) -> tuple[LayerState, ...]:
+    # The reports of one template are one object: translated once, not per call.
+    found = _layer_states.get(id(reports))
+    if found is None or found[0] is not reports:
+        if len(_layer_states) > 256:
+            _layer_states.clear()
+        states = tuple(LayerState(report.name, report.held, report.detail) for report in reports)
+        found = _layer_states[id(reports)] = (reports, states)
+    return found[1]
+
+
+def error_of(ending: Ending) -> Exception:
+    """Return the exception that stands for an ending other than `ok`."""
+    if ending.refused is not None:
+        refused = ending.refused
+        return LayerUnavailableError(refused.layer, refused.reason, refused.remedy)
+    info = _info_of(ending.error) if ending.error is not None else None
+    if info is None:
+        return ERROR_OF_STATUS.get(ending.status, SandboxFaultError)(ending.message)
+    if ending.status == "raised":
+        name = info.type if info.module == "builtins" else f"{info.module}.{info.type}"
+        kind = raised_class(info)
+        return kind(info.message if kind.__name__ != "ToolRaised" else f"{name}: {info.message}", info)
+    text = ending.message or f"{info.type}: {info.message}"
+    if info.notes:
+        text = "\n".join((text, *info.notes))
+    error = ERROR_OF_STATUS[ending.status](text, info)
+    if isinstance(error, InvalidArgumentsError) and ending.error is not None:
+        error.problems = tuple((path, message) for path, message in ending.error.problems)
+    return error
+
+
+def _info_of(data: ErrorData) -> ErrorInfo:
+    frames = tuple(TracebackFrame(item.file, item.line, item.function, item.source) for item in data.traceback)
+    cause = _info_of(data.cause) if data.cause is not None else None
+    return ErrorInfo(data.type, data.module, data.message, tuple(data.notes), frames, cause)
+
+

@@ -1,0 +1,134 @@
+"""From a tool, a policy and limits to a route: what its template is confined to and what it loads."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import sysconfig
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import elf_pysandbox_worker
+import msgspec
+from elf_pysandbox._errors import ConfigurationError
+from elf_pysandbox._host.endings import HostLimits
+from elf_pysandbox._host.engine import Route
+from elf_pysandbox_worker.wire.messages import Confinement, Load, encode
+
+if TYPE_CHECKING:
+    from elf_pysandbox._limits import Limits
+    from elf_pysandbox._policy import Policy
+    from elf_pysandbox._tools.tool import Tool
+
+# Shared objects of the C library and of wheels' dependencies, time zones: nothing secret, nothing of the user's.
+_SYSTEM = (
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/share/zoneinfo",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+)
+
+# One thread each: a BLAS that starts one per core in every worker buys nothing on a pool and costs processes.
+_ENVIRONMENT = {
+    "HOME": "/",
+    "LANG": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+@functools.cache
+def site_folders() -> tuple[str, ...]:
+    """Return the folders of installed packages on this interpreter's path."""
+    named = (path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages"))
+    return tuple(dict.fromkeys(os.path.abspath(path) for path in named if os.path.isdir(path)))
+
+
+@functools.cache
+def import_roots() -> tuple[str, ...]:
+    """Return the folders from which a zygote imports its own modules and msgspec."""
+    own = os.path.dirname(os.path.dirname(os.path.abspath(elf_pysandbox_worker.__file__)))
+    packages = os.path.dirname(os.path.dirname(os.path.abspath(msgspec.__file__)))
+    return tuple(dict.fromkeys((own, packages)))
+
+
+@functools.cache
+def interpreter_paths() -> tuple[str, ...]:
+    """Return what this interpreter reads while it runs: its library, packages, shared objects."""
+    places = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    library = sysconfig.get_config_var("LIBDIR")
+    if library and os.path.realpath(library) not in ("/usr/lib", "/lib"):
+        places.add(library)
+    wanted = [*sorted(path for path in places if path), *site_folders(), *import_roots(), *_SYSTEM]
+    return tuple(dict.fromkeys(path for path in wanted if os.path.exists(path)))
+
+
+def confinement_of(policy: Policy, limits: Limits, max_workers: int) -> Confinement:
+    """Compose the confinement that this policy and these limits mean on this host.
+
+    Raises
+    ------
+    ConfigurationError
+        A granted path does not exist, or a process grant that could not be held.
+    """
+    files = policy.files
+    for path in (*files.read, *files.write):
+        if not os.path.exists(path):
+            raise ConfigurationError(f"the granted path {path!r} does not exist; create it or correct the grant")
+    modes = dict(policy.layer_modes())
+    if limits.processes and modes["pid_namespace"] == "prefer":
+        # Without one, a process that the tool left behind would outlive its call.
+        modes["pid_namespace"] = "require"
+    scratch_mb = max(files.scratch_mb, limits.scratch_mb)
+    workers = max_workers + 4  # those that are ending while their successors start
+    environment = dict(_ENVIRONMENT)
+    environment |= {name: os.environ[name] for name in policy.env if name in os.environ}
+    return Confinement(
+        layers=modes,
+        read=list(dict.fromkeys((*interpreter_paths(), *files.read))),
+        write=list(files.write),
+        scratch_mb=scratch_mb,
+        scratch_slots=min(workers, 128) if scratch_mb else 0,
+        memory_mb=limits.memory_mb,
+        file_mb=limits.file_mb,
+        open_files=limits.open_files,
+        processes=limits.processes,
+        cpu_s=limits.cpu_s,
+        load_s=limits.load_s,
+        workers=min(workers, 128) if scratch_mb else workers,
+        env=environment,
+    )
+
+
+def host_limits_of(limits: Limits) -> HostLimits:
+    """Return the part of the limits that the host holds."""
+    return HostLimits(
+        limits.wall_s, limits.cpu_s, limits.queue_s, limits.load_s, limits.output_bytes, limits.result_bytes
+    )
+
+
+def route_of(tool: Tool, policy: Policy, limits: Limits, max_workers: int, python: str) -> Route:
+    """Return the route of a tool's calls under these options."""
+    if policy.profile == "trusted":
+        raise ConfigurationError(
+            "profile 'trusted' runs nothing in the pool: it is for entrypoints that an operator lists by name"
+        )
+    confinement = confinement_of(policy, limits, max_workers)
+    search: Sequence[str] = site_folders()
+    load = Load(
+        bundle=tool.context.bundle(),
+        path=tool.path,
+        profile=policy.profile,
+        allowed_imports=sorted(policy.allowed_imports),
+        search=list(search),
+        calls_per_worker=policy.calls_per_worker,
+        files_granted=bool(policy.files.read or policy.files.write or confinement.scratch_mb),
+    )
+    options = (load.profile, tuple(load.allowed_imports), load.calls_per_worker)
+    key = (tool.context.key, options, encode(confinement), python)
+    return Route(key, python, confinement, load, limits.load_s)
