@@ -371,14 +371,15 @@ class Engine:
         for flight in queued:
             flight.cancel()
             flight.notify()
-        self.supervisor.stop()
         with self._lock:
             keepers = [template.detach_keeper() for template in self._live]
             for template in list(self._live):
                 self._end_template(template)
             for zygote in self._zygotes.values():
+                self.supervisor.forget_zygote(zygote)
                 zygote.close()
             self._zygotes.clear()
+        self.supervisor.stop()
         # The keeper closes its end when the template, and with it the whole namespace, is gone.
         for keeper in keepers:
             if keeper is not None:

@@ -381,10 +381,13 @@ class Flight:
         self._reason = reason
         self.deadline = time.monotonic() + _VERDICT_S
         self.engine.inquire(self)
-        return False
+        return self.engine.closed
 
     def _step_dying(self) -> bool:
         template = self.template
+        if self.engine.closed:
+            self._settle(Ending("cancelled", "the pool was closed during the call"))
+            return False
         if template is None:
             return False
         if self.channel is None:

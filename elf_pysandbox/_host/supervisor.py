@@ -117,7 +117,10 @@ class Supervisor:
 
     def wake(self, flight: Flight) -> None:
         """Have a flight advanced by its driver."""
-        self.run_soon(flight.notify)
+        if self._stopping or threading.current_thread() is self._thread:
+            flight.notify()
+        else:
+            self.run_soon(flight.notify)
 
     def watch(self, template: Template) -> None:
         """Listen to a new template and its keeper."""

@@ -1,0 +1,61 @@
+"""The command line `pysandbox`: an edge, which imports only public names.
+
+Each command lives in a module of its own and is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
+    "doctor": ("elf_pysandbox._cli.doctor:doctor", "Show which confinement layers this host can hold."),
+}
+"""Name -> (module:attribute, one line of help): the help page needs no import of the commands."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command, or name the nearest one."""
+        name = args[0] if args else ""
+        if name and name not in COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="elf-pysandbox", prog_name="pysandbox")
+def main() -> None:
+    """Run Python tool functions in fresh, kernel-confined processes.
+
+    \b
+    Examples:
+      pysandbox run tools/text.py:word_count --args '{"text": "to be"}'
+      pysandbox doctor
+    """

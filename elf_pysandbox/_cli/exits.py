@@ -1,0 +1,24 @@
+"""Exit codes of the commands that make calls: part of the interface, never renumbered."""
+
+from __future__ import annotations
+
+EXIT_OF_STATUS = {
+    "ok": 0,
+    "raised": 1,
+    "denied": 3,
+    "invalid_arguments": 4,
+    "not_found": 5,
+    "load_failed": 5,
+    "bad_result": 6,
+    "output_limit": 6,
+    "timeout": 124,
+    "cpu_limit": 124,
+    "fault": 125,
+    "rejected": 125,
+    "cancelled": 130,
+    "memory_limit": 137,
+    "killed": 137,
+    "crashed": 137,
+}
+USAGE = 2
+INTERRUPTED = 130

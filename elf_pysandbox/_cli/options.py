@@ -1,0 +1,100 @@
+"""Options that several commands share, and what they mean as `Limits` and `Policy`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from elf_pysandbox import ConfigurationError, Files, Limits, Policy
+
+_OPTIONS = (
+    click.option("--args", "arguments", metavar="JSON", help="Arguments: a JSON object or array, @FILE, or - for stdin."),
+    click.option("--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="One argument; VALUE is JSON, else text."),
+    click.option("--timeout", type=float, metavar="SECONDS", help="Wall-clock limit of the call."),
+    click.option("--cpu", type=float, metavar="SECONDS", help="CPU limit of the call."),
+    click.option("--memory", type=int, metavar="MIB", help="Memory limit of the call."),
+    click.option("--profile", type=click.Choice(["restricted", "native"]), help="Language policy or plain CPython."),
+    click.option("--allow-import", "imports", multiple=True, metavar="MODULE", help="Let the tool import MODULE."),
+    click.option("--read", multiple=True, metavar="PATH", help="Let the tool read PATH."),
+    click.option("--write", multiple=True, metavar="PATH", help="Let the tool read and write PATH."),
+    click.option("--scratch", type=int, default=0, metavar="MIB", help="Give the call a private temporary folder."),
+    click.option("--env", multiple=True, metavar="NAME", help="Pass the environment variable NAME on."),
+)
+
+
+def call_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a call to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def limits_from(timeout: float | None, cpu: float | None, memory: int | None) -> Limits:
+    """Return the default limits with those given."""
+    given = {"wall_s": timeout, "cpu_s": cpu, "memory_mb": memory}
+    try:
+        return replace(Limits(), **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def policy_from(
+    profile: str | None, imports: tuple[str, ...], read: tuple[str, ...], write: tuple[str, ...], scratch: int,
+    env: tuple[str, ...],
+) -> Policy:  # fmt: skip
+    """Return the default policy with the grants given."""
+    for path in (*read, *write):
+        if not Path(path).exists():
+            raise click.UsageError(f"{path!r} does not exist; only what exists can be granted")
+    try:
+        files = Files(read=read, write=write, scratch_mb=scratch)
+        chosen = Policy() if profile is None else Policy(profile=profile)  # type: ignore[arg-type]
+        return replace(chosen, allowed_imports=imports, files=files, env=env)
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def arguments_from(text: str | None, pairs: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
+    """Return positional and keyword arguments from `--args` and `--arg`."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    if text is not None:
+        value = _parse(_read(text))
+        if isinstance(value, dict):
+            kwargs = value
+        elif isinstance(value, list):
+            args = value
+        else:
+            raise click.UsageError(f"--args must be a JSON object or array, not {type(value).__name__}")
+    for pair in pairs:
+        name, equals, raw = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--arg takes NAME=VALUE, not {pair!r}")
+        try:
+            kwargs[name] = json.loads(raw)
+        except ValueError:
+            kwargs[name] = raw
+    return args, kwargs
+
+
+def _read(text: str) -> str:
+    try:
+        if text == "-":
+            return sys.stdin.read()
+        return Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"--args {text!r} cannot be read: {error}") from None
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--args is no JSON: {error}. Quote the object: --args '{{\"name\": 1}}'") from None
+    except RecursionError:
+        raise click.UsageError("--args is nested too deeply") from None

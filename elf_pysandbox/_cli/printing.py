@@ -1,0 +1,96 @@
+"""How values, outcomes and errors look on a terminal and as JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+from elf_pysandbox import CallError, ErrorInfo, LayerUnavailableError, Outcome
+
+
+def plain(value: Any) -> Any:
+    """Return the value as JSON can hold it; what JSON has no form for is written as Python would show it."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else repr(value)
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else repr(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return [plain(item) for item in sorted(value, key=repr)]
+    if isinstance(value, (bytes, bytearray)):
+        return {"base64": base64.b64encode(value).decode()}
+    as_dict = getattr(value, "as_dict", None)
+    return plain(as_dict()) if callable(as_dict) else str(value)
+
+
+def show_value(value: Any) -> str:
+    """Return the value as a person wants it: JSON where that says all, text as it is."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=None, allow_nan=True)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+
+
+def envelope(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as one JSON object for programs."""
+    return {
+        "status": outcome.status,
+        "value": plain(outcome.value),
+        "error": error_fields(outcome.error),
+        "stdout": outcome.stdout,
+        "stderr": outcome.stderr,
+        "usage": asdict(outcome.usage),
+        "layers": [asdict(layer) for layer in outcome.layers],
+        "retryable": outcome.retryable,
+        "call_id": outcome.call_id,
+    }
+
+
+def error_fields(error: BaseException | None) -> dict[str, Any] | None:
+    """Return an error as JSON fields."""
+    if error is None:
+        return None
+    fields: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, CallError) and error.info is not None:
+        fields |= asdict(error.info)
+    if isinstance(error, LayerUnavailableError):
+        fields |= {"layer": error.layer, "reason": error.reason, "remedy": error.remedy}
+    problems = getattr(error, "problems", ())
+    if problems:
+        fields["problems"] = [{"path": path, "message": message} for path, message in problems]
+    return fields
+
+
+def colours() -> bool:
+    """Whether standard error should be coloured (https://no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+def print_failure(outcome: Outcome) -> None:
+    """Tell on standard error how a call ended, with the tool's own lines where it raised."""
+    error = outcome.error
+    info = error.info if isinstance(error, CallError) else None
+    head = click.style(outcome.status, fg="red", bold=True) if colours() else outcome.status
+    if info is not None and (info.traceback or outcome.status == "raised"):
+        click.echo(_traceback(info), err=True)
+        if outcome.status == "raised":
+            return
+    click.echo(f"{head}: {error}", err=True)
+
+
+def _traceback(info: ErrorInfo) -> str:
+    text = info.format()
+    if not colours():
+        return text
+    *body, last = text.split("\n") if not info.notes else text.rsplit("\n", len(info.notes) + 1)
+    return "\n".join([*body, click.style(last, fg="red", bold=True)])

@@ -1,0 +1,85 @@
+"""`pysandbox run`: one call, live."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+from elf_pysandbox import ItemEvent, Outcome, OutputEvent, SandboxError, SandboxPool, ToolHandlerError
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
+from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
+from elf_pysandbox._cli.printing import envelope, error_fields, print_failure, show_value
+
+
+@click.command()
+@click.argument("target")
+@call_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON envelope instead of live output.")
+def run(
+    target: str,
+    arguments: str | None,
+    pairs: tuple[str, ...],
+    timeout: float | None,
+    cpu: float | None,
+    memory: int | None,
+    profile: str | None,
+    imports: tuple[str, ...],
+    read: tuple[str, ...],
+    write: tuple[str, ...],
+    scratch: int,
+    env: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Run one call of TARGET: "file.py:function" or "package.module:function".
+
+    \b
+    Examples:
+      pysandbox run examples/text_tools.py:word_count --args '{"text": "to be or not to be"}'
+      pysandbox run tools.py:total --arg rows='[1, 2]' --timeout 5 --json
+
+    \b
+    Exit codes: 0 ok, 1 raised, 2 usage, 3 denied, 4 arguments, 5 not found or not loadable, 6 bad result,
+    124 timeout or CPU limit, 125 fault of the sandbox, 137 memory limit or killed.
+    """
+    limits = limits_from(timeout, cpu, memory)
+    policy = policy_from(profile, imports, read, write, scratch, env)
+    args, kwargs = arguments_from(arguments, pairs)
+    with SandboxPool(1, policy=policy, limits=limits) as pool:
+        try:
+            tool = pool.load(target)
+            outcome = pool.outcome(tool, *args, **kwargs) if as_json else _live(pool, tool, args, kwargs)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except SandboxError as error:
+            _refuse(error, as_json)
+        if as_json:
+            click.echo(json.dumps(envelope(outcome), ensure_ascii=False))
+        elif not outcome.ok:
+            print_failure(outcome)
+    sys.exit(EXIT_OF_STATUS[outcome.status])
+
+
+def _refuse(error: SandboxError, as_json: bool) -> None:
+    """End with an error that came before there was a call."""
+    status = "not_found" if isinstance(error, ToolHandlerError) else "fault"
+    if as_json:
+        click.echo(json.dumps({"status": status, "value": None, "error": error_fields(error)}))
+    else:
+        click.echo(f"{status}: {error}", err=True)
+    sys.exit(EXIT_OF_STATUS[status])
+
+
+def _live(pool: SandboxPool, tool: Any, args: list[Any], kwargs: dict[str, Any]) -> Outcome:
+    """Print what happens as it happens; return the outcome, its value printed."""
+    streamed = False
+    for event in pool.stream(tool, *args, **kwargs):
+        if isinstance(event, OutputEvent):
+            click.echo(event.text, nl=False, err=event.stream == "stderr")
+        elif isinstance(event, ItemEvent):
+            streamed = True
+            click.echo(show_value(event.value))
+        elif event.ok and not streamed:
+            click.echo(show_value(event.value))
+    return event  # type: ignore[return-value]
