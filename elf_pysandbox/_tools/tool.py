@@ -1,0 +1,75 @@
+"""`Tool`: the frozen handle of one callable, what a pool runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from elf_pysandbox._errors import ToolNotFoundError
+
+if TYPE_CHECKING:
+    from elf_pysandbox._limits import Limits
+    from elf_pysandbox._policy import Policy
+    from elf_pysandbox._tools.context import ModuleContext
+
+
+@dataclass(frozen=True, eq=False)
+class Tool:
+    """One callable with the module it lives in; equal when all of its content is.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in messages and requests.
+    context : ModuleContext
+    path : str
+        Attribute path of the callable in the module: ``word_count``, ``Greeter.hello``, ``greeter.greet``.
+    limits : Limits or None
+        This tool's own limits; None leaves them to the pool.
+    policy : Policy or None
+        This tool's own policy; None leaves it to the pool.
+    """
+
+    name: str
+    context: ModuleContext
+    path: str
+    limits: Limits | None = None
+    policy: Policy | None = None
+
+    def __post_init__(self) -> None:
+        if not self.path or not all(part.isidentifier() for part in self.path.split(".")):
+            raise ToolNotFoundError(
+                f"{self.path!r} names no function of module {self.context.name!r}: write the name of a "
+                f"function, or a "
+                "dotted path such as Class.method"
+            )
+
+    @cached_property
+    def key(self) -> str:
+        """The context's key with the path: equal keys run the same callable."""
+        return f"{self.context.key}:{self.path}"
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """Distributions the tool's module needs (PEP 508)."""
+        return self.context.requirements
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Tool):
+            return NotImplemented
+        return (self.key, self.name, self.limits, self.policy) == (
+            other.key,
+            other.name,
+            other.limits,
+            other.policy,
+        )
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.key, self.name))
+
+    def __hash__(self) -> int:
+        return self._hash

@@ -1,0 +1,193 @@
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from elf_pysandbox._errors import ModuleLoadError, ToolNotFoundError
+from elf_pysandbox._tools.load import load, load_source
+from tests.tools.bundles import run_tool
+
+Project = Callable[[dict[str, str | bytes]], Path]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Write files below a new folder and return the folder."""
+
+    def write(files: dict[str, str | bytes]) -> Path:
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return tmp_path
+
+    return write
+
+
+def names(tool: object) -> list[str]:
+    return [sibling.name for sibling in tool.context.siblings]  # type: ignore[attr-defined]
+
+
+def test_a_file_target_runs_in_a_fresh_process(project: Project) -> None:
+    root = project({"text.py": "def word_count(text):\n    return len(text.split())\n"})
+    tool = load(f"{root}/text.py:word_count")
+    assert (tool.name, tool.path, tool.context.name) == ("word_count", "word_count", "text")
+    assert run_tool(tool, "to be or not") == 4
+
+
+def test_a_module_target_is_found_on_the_python_path_and_no_parent_runs(project: Project) -> None:
+    root = project(
+        {
+            "pk/__init__.py": "import sys\nsys.pk_ran = True\n",
+            "pk/inner/__init__.py": "",
+            "pk/inner/tool.py": "from ..base import base\nfrom . import near\n"
+            "def run(x):\n    return base(x) + near.K\n",
+            "pk/base.py": "def base(x):\n    return x * 2\n",
+            "pk/inner/near.py": "K = 5\n",
+            "pk/unused.py": "1/0\n",
+        }
+    )
+    tool = load("pk.inner.tool:run", python_path=[str(root)])
+    assert not hasattr(sys, "pk_ran")
+    assert "pk" not in sys.modules
+    assert names(tool) == ["pk", "pk.base", "pk.inner", "pk.inner.near"]
+    assert run_tool(tool, 4) == 13
+
+
+def test_a_file_in_a_package_keeps_its_dotted_name(project: Project) -> None:
+    root = project(
+        {"pk/__init__.py": "", "pk/a.py": "from .b import f", "pk/b.py": "def f(): return __name__"}
+    )
+    tool = load(f"{root}/pk/a.py:f")
+    assert tool.context.name == "pk.a"
+    assert run_tool(tool) == "pk.b"
+
+
+def test_circular_imports_travel_together(project: Project) -> None:
+    root = project(
+        {
+            "a.py": "import b\ndef f(n):\n    return b.g(n)\ndef stop():\n    return 'end'\n",
+            "b.py": "import a\ndef g(n):\n    return a.stop() if n else a.f(1)\n",
+        }
+    )
+    tool = load(f"{root}/a.py:f")
+    assert names(tool) == ["b"]
+    assert run_tool(tool, 0) == "end"
+
+
+def test_a_namespace_package_travels_as_an_empty_one(project: Project) -> None:
+    root = project({"ns/one.py": "from ns import two\ndef f():\n    return two.V\n", "ns/two.py": "V = 2\n"})
+    tool = load("ns.one:f", python_path=[str(root)])
+    assert names(tool) == ["ns", "ns.two"]
+    assert run_tool(tool) == 2
+
+
+def test_a_star_import_of_a_package_brings_its_submodules(project: Project) -> None:
+    files = {"pk/__init__.py": "__all__ = ['one']\n", "pk/one.py": "V = 1\n"}
+    root = project({"t.py": "from pk import *\ndef f():\n    return one.V\n", **files})
+    assert run_tool(load(f"{root}/t.py:f")) == 1
+
+
+def test_a_sibling_never_replaces_a_standard_module(project: Project) -> None:
+    root = project({"t.py": "import json\ndef f():\n    return json.dumps(1)\n", "json.py": "1/0\n"})
+    tool = load(f"{root}/t.py:f")
+    assert names(tool) == []
+    assert run_tool(tool) == "1"
+
+
+def test_a_file_named_like_a_standard_module_gets_its_own_name(project: Project) -> None:
+    root = project({"json.py": "import json\ndef f():\n    return json.dumps([__name__])\n"})
+    assert run_tool(load(f"{root}/json.py:f")) == '["json_file"]'
+
+
+@pytest.mark.parametrize(
+    ("target", "args", "expected"),
+    [
+        ("math:sqrt", [9], 3.0),
+        ("builtins:len", [[1, 2]], 2),
+        ("builtins:str.upper", ["a"], "A"),
+        ("json.decoder:JSONDecoder", [], None),
+        ("textwrap:dedent", ["  a"], "a"),
+        ("yaml:safe_load", ["[1]"], [1]),
+    ],
+)
+def test_installed_and_standard_functions_go_by_name(
+    target: str, args: list[object], expected: object
+) -> None:
+    tool = load(target)
+    assert tool.context.siblings == ()
+    result = run_tool(tool, *args)
+    assert expected is None or result == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        (b"def f():\r\n\treturn 'crlf'\r\n", "crlf"),
+        (b"\xef\xbb\xbfdef f():\n    return 'bom'\n", "bom"),
+        ("# -*- coding: latin-1 -*-\ndef f():\n    return 'é'\n".encode("latin-1"), "é"),
+        ("def größe():\n    return 'ü'\nf = größe\n".encode(), "ü"),
+    ],
+)
+def test_sources_of_every_encoding_arrive_byte_for_byte(project: Project, source: bytes, value: str) -> None:
+    root = project({"t.py": source})
+    assert run_tool(load(f"{root}/t.py:f")) == value
+
+
+def test_a_source_that_does_not_compile_is_no_error_here(project: Project) -> None:
+    root = project({"t.py": b"import a b c ((((\xff", "u.py": "(" * 100_000})
+    assert load(f"{root}/t.py:f").context.source_bytes.startswith(b"import a")
+    assert load(f"{root}/u.py:f").context.siblings == ()
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "words"),
+    [
+        ("nowhere/t.py:f", ModuleLoadError, "no source file"),
+        ("no_such_module_here:f", ModuleLoadError, "python_path"),
+        ("elf_pysandbox_nope.x:f", ModuleLoadError, "no module"),
+        ("not a module:f", ModuleLoadError, "no module name"),
+        ("json", ToolNotFoundError, "names no function"),
+        ("json:", ToolNotFoundError, "names no function"),
+        ("json:a b", ToolNotFoundError, "names no function"),
+        ("json:a..b", ToolNotFoundError, "names no function"),
+    ],
+)
+def test_what_does_not_exist_is_an_error_that_says_what_to_do(
+    target: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        load(target)
+
+
+def test_a_source_too_large_is_refused_before_it_is_held(project: Project) -> None:
+    root = project({"t.py": b"#" * (8 << 20) + b"\n"})
+    with pytest.raises(ModuleLoadError, match="larger than"):
+        load(f"{root}/t.py:f")
+
+
+def test_load_source_keeps_text_and_name() -> None:
+    tool = load_source("def double(x):\n    return 2 * x, __name__\n", "double", name="text")
+    assert run_tool(tool, 4) == [8, "text"]
+    assert load_source(b"def f(): pass", "f", name="json").context.name == "json_source"
+
+
+def test_two_tools_of_one_name_in_two_modules_stay_apart(project: Project) -> None:
+    root = project({"a.py": "def f():\n    return 'a'\n", "b.py": "def f():\n    return 'b'\n"})
+    one, two = load(f"{root}/a.py:f"), load(f"{root}/b.py:f")
+    assert one != two
+    assert (run_tool(one), run_tool(two)) == ("a", "b")
+
+
+def test_equal_content_makes_equal_tools(project: Project) -> None:
+    root = project({"a.py": "def f():\n    return 'a'\n"})
+    assert load(f"{root}/a.py:f") == load(f"{root}/a.py:f")
+    assert len({load(f"{root}/a.py:f"), load(f"{root}/a.py:f")}) == 1
+
+
+def test_script_metadata_gives_requirements(project: Project) -> None:
+    block = '# /// script\r\n# requires-python = ">=3.11"\r\n# dependencies = ["six>=1"]\r\n# ///\r\n'
+    root = project({"t.py": block})
+    context = load(f"{root}/t.py:f").context
+    assert (context.requirements, context.requires_python) == (("six>=1",), ">=3.11")
