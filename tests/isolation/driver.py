@@ -1,0 +1,227 @@
+"""Forks keeper -> template -> worker through the three doors and runs a function in any of them.
+
+What the engine does with channels this does with three pipes, so that the layers can be tried alone. A
+function that is to run in a position returns something `repr` can say and `ast.literal_eval` can read back;
+what it raises comes back as `Raised`.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import select
+import signal
+import site
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import elf_pysandbox_worker
+import msgspec
+from elf_pysandbox_worker import isolation
+from elf_pysandbox_worker.isolation import LayerMissing
+from elf_pysandbox_worker.wire.messages import Confinement, LayerReport
+
+from elf_pysandbox._policy import DEFAULT_LAYERS, LAYER_NAMES
+
+Position = Literal["keeper", "template", "worker"]
+WAIT_S = 60.0
+"""No run takes that long; it bounds a test that hangs."""
+
+
+def readable_paths() -> list[str]:
+    """Return what an interpreter and its packages need: what the host grants every tool."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(elf_pysandbox_worker.__file__)))
+    paths = {
+        sys.base_prefix, sys.prefix, sys.base_exec_prefix, *site.getsitepackages(),
+        sysconfig.get_path("stdlib"), package, "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache",
+        "/etc/localtime", "/usr/share/zoneinfo",
+    }  # fmt: skip
+    return sorted(path for path in paths if os.path.exists(path))
+
+
+def confinement(layers: dict[str, str] | None = None, **changes: Any) -> Confinement:
+    """Return a usual confinement with changes."""
+    values: dict[str, Any] = {
+        "layers": {**DEFAULT_LAYERS, **(layers or {})}, "read": readable_paths(), "write": [],
+        "scratch_mb": 0, "scratch_slots": 0, "memory_mb": 512, "file_mb": 64, "open_files": 64,
+        "processes": 0, "cpu_s": 30.0, "load_s": 30.0, "workers": 4, "env": {},
+    }  # fmt: skip
+    return Confinement(**{**values, **changes})
+
+
+def only(*names: str, mode: str = "require") -> dict[str, str]:
+    """Return modes in which only these layers are on."""
+    return {name: mode if name in names else "off" for name in LAYER_NAMES}
+
+
+def without(*names: str) -> dict[str, str]:
+    """Return the default modes with these layers off."""
+    return dict.fromkeys(names, "off")
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What a function raised in its position."""
+
+    type: str
+    errno: int | None
+    text: str
+
+
+@dataclass
+class Run:
+    """How a run went.
+
+    Attributes
+    ----------
+    value : object
+        What the function returned, or `Raised`, or None if it never answered.
+    missing : tuple of str or None
+        Layer, reason and remedy of a `LayerMissing`.
+    status : int or None
+        Wait status of the process the function ran in: of the template, or of the worker as the template saw
+        it.
+    """
+
+    value: Any = None
+    missing: tuple[str, str, str] | None = None
+    reports: dict[str, LayerReport] = field(default_factory=dict)
+    status: int | None = None
+    left_over: list[int] = field(default_factory=list)
+
+
+def run(
+    function: Callable[[], Any],
+    spec: Confinement | None = None,
+    position: Position = "worker",
+    before: Callable[[], None] | None = None,
+    slot: int = -1,
+    load: Callable[[], Any] | None = None,
+) -> Run:
+    """Run `function` in `position` under `spec`.
+
+    Parameters
+    ----------
+    before : callable, optional
+        Runs in the keeper before the first door: to play a host that lacks something.
+    load : callable, optional
+        Runs in the confined template before it forks the worker, as importing a tool does.
+    """
+    spec = spec or confinement()
+    read, write = os.pipe()
+    keeper = os.fork()
+    if keeper == 0:
+        _be_keeper(read, write, spec, position, function, before, slot, load)
+    os.close(write)
+    answers = _read_answers(read, keeper)
+    os.close(read)
+    _, status = os.waitpid(keeper, 0)
+    return _gather(answers, status)
+
+
+def _be_keeper(
+    read: int, write: int, spec: Confinement, position: Position, function: Callable[[], Any],
+    before: Callable[[], None] | None, slot: int, load: Callable[[], Any] | None,
+) -> None:  # fmt: skip
+    try:
+        os.close(read)
+        if before is not None:
+            before()
+        reports = isolation.enter_namespaces(spec, {write})
+        _say(write, "reports", [msgspec.structs.astuple(report) for report in reports])
+        if position == "keeper":
+            _say(write, "value", _attempt(function))
+            return
+        template = os.fork()
+        if template == 0:
+            _be_template(write, spec, position, function, slot, load)
+        _, status = os.waitpid(template, 0)
+        _say(write, "template", status)
+    except LayerMissing as error:
+        _say(write, "missing", (error.layer, error.reason, error.remedy))
+    except BaseException:
+        _say(write, "broken", traceback.format_exc())
+    finally:
+        isolation.release_cgroup()
+        os._exit(0)
+
+
+def _be_template(
+    write: int, spec: Confinement, position: Position, function: Callable[[], Any], slot: int,
+    load: Callable[[], Any] | None,
+) -> None:  # fmt: skip
+    try:
+        reports = isolation.confine(spec)
+        _say(write, "reports", [msgspec.structs.astuple(report) for report in reports])
+        if load is not None:
+            load()
+        if position == "template":
+            _say(write, "value", _attempt(function))
+            return
+        confine_worker = isolation.prepare_worker(spec)
+        worker = os.fork()
+        if worker == 0:
+            try:
+                confine_worker(slot)
+                _say(write, "value", _attempt(function))
+            except BaseException:
+                _say(write, "broken", traceback.format_exc())
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(worker, 0)
+        _say(write, "worker", status)
+    except LayerMissing as error:
+        _say(write, "missing", (error.layer, error.reason, error.remedy))
+    except BaseException:
+        _say(write, "broken", traceback.format_exc())
+    finally:
+        os._exit(0)
+
+
+def _attempt(function: Callable[[], Any]) -> tuple[str, Any]:
+    try:
+        return "returned", function()
+    except Exception as error:
+        return "raised", (type(error).__name__, getattr(error, "errno", None), str(error))
+
+
+def _say(write: int, kind: str, value: Any) -> None:
+    os.write(write, repr((kind, value)).encode() + b"\n")
+
+
+def _read_answers(read: int, keeper: int) -> list[tuple[str, Any]]:
+    chunks: list[bytes] = []
+    ends = select.poll()
+    ends.register(read, select.POLLIN)
+    while True:
+        if not ends.poll(WAIT_S * 1000):
+            os.kill(keeper, signal.SIGKILL)
+            raise TimeoutError(f"no answer within {WAIT_S} s; so far: {b''.join(chunks)!r}")
+        chunk = os.read(read, 1 << 16)
+        if not chunk:
+            break
+        chunks.append(chunk)
+    return [ast.literal_eval(line.decode()) for line in b"".join(chunks).splitlines()]
+
+
+def _gather(answers: list[tuple[str, Any]], keeper_status: int) -> Run:
+    result = Run()
+    for kind, value in answers:
+        if kind == "broken":
+            raise AssertionError(f"the driver itself failed:\n{value}")
+        if kind == "reports":
+            result.reports |= {name: LayerReport(name, held, detail) for name, held, detail in value}
+        elif kind == "missing":
+            result.missing = value
+        elif kind == "value":
+            how, content = value
+            result.value = content if how == "returned" else Raised(*content)
+        elif kind == "worker" or (kind == "template" and result.status is None):
+            result.status = value
+    if not answers:
+        raise AssertionError(f"the keeper said nothing and ended with status {keeper_status}")
+    return result

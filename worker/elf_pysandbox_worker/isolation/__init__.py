@@ -1,0 +1,88 @@
+"""The kernel's part of the boundary: layers, each one kernel feature, behind three doors.
+
+1. `enter_namespaces`, in the keeper, before it forks the template;
+2. `confine`, in the template, before the first byte of tool code;
+3. `prepare_worker`, in the template before its first fork, and what it returns, in each worker right after
+  it.
+
+Import this in the zygote: everything is bound and assembled before any fork. Nothing here is confined to
+Python: what runs behind the doors is the tool, whatever it has become.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from elf_pysandbox_worker.isolation import libc, lifeline, worker
+from elf_pysandbox_worker.isolation.cgroup import release_cgroup
+from elf_pysandbox_worker.isolation.context import Context
+from elf_pysandbox_worker.isolation.errors import LayerMissing, Missing
+from elf_pysandbox_worker.isolation.layers import LAYERS, apply_door
+from elf_pysandbox_worker.isolation.scratch import wipe_scratch
+from elf_pysandbox_worker.wire.messages import Confinement, LayerReport
+
+__all__ = [
+    "LAYERS",
+    "LayerMissing",
+    "Missing",
+    "confine",
+    "enter_namespaces",
+    "prepare_worker",
+    "release_cgroup",
+    "wipe_scratch",
+]
+
+_context: Context | None = None
+
+
+def enter_namespaces(spec: Confinement, keep: set[int]) -> list[LayerReport]:
+    """Prepare the keeper: descriptors, session, environment, namespaces, cgroup.
+
+    The next process it forks is the template, PID 1 of the new PID namespace; it must fork no other.
+
+    Parameters
+    ----------
+    spec : Confinement
+    keep : set of int
+        Descriptors to keep open; 0, 1 and 2 become /dev/null unless they are among them.
+
+    Returns
+    -------
+    list of LayerReport
+        The layers of this door; the template's door returns the whole list.
+
+    Raises
+    ------
+    LayerMissing
+    """
+    global _context  # noqa: PLW0603 - a process is confined once, and its forks inherit that
+    _context = Context(spec, frozenset(keep))
+    reports = apply_door(_context, "keeper")
+    lifeline.lay(_context)
+    # The template may run under the keeper's own uid: nothing of the keeper's memory may be open to it.
+    libc.prctl(libc.PR_SET_DUMPABLE, 0)
+    return reports
+
+
+def confine(spec: Confinement) -> list[LayerReport]:
+    """Confine the template for good; returns every layer's report, in the order of `LAYERS`.
+
+    Raises
+    ------
+    LayerMissing
+        A required layer does not hold; the process must end without running any tool code.
+    """
+    context = _entered(spec)
+    return apply_door(context, "template")
+
+
+def prepare_worker(spec: Confinement) -> Callable[[int], None]:
+    """Return `confine_worker(slot)`, which a fresh worker calls right after its fork; slot -1 for no
+    scratch."""
+    return worker.prepare_worker(_entered(spec))
+
+
+def _entered(spec: Confinement) -> Context:
+    if _context is None or _context.spec != spec:
+        raise RuntimeError("this confinement was not entered by enter_namespaces() in the keeper")
+    return _context

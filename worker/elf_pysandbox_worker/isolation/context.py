@@ -1,0 +1,90 @@
+"""What the layers of one template share: the wish, what has held so far, and what they hand to each other.
+
+Decided here and nowhere else: what crosses from one layer to a later one. A `Context` is made in the keeper
+by the first door, is inherited by the template through fork, and is completed there by the second.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from elf_pysandbox_worker.isolation.errors import Missing
+from elf_pysandbox_worker.wire.messages import Confinement, LayerReport
+
+Door = Literal["keeper", "template"]
+
+TOOL_ID = 1000
+"""User and group id of a tool inside a user namespace."""
+NOBODY = 65534
+"""The id outside that a tool of a root host gets: it owns nothing."""
+
+
+@dataclass
+class Context:
+    """The state of one confinement in the making.
+
+    Attributes
+    ----------
+    spec : Confinement
+    keep : frozenset of int
+        Descriptors that outlive the keeper's door.
+    reports : dict of str to LayerReport
+        What each layer has said so far.
+    privileged : bool
+        Whether the keeper started as the host's root (effective uid 0).
+    mapped : bool
+        Whether the user namespace has a root of its own besides the tool's id (only a root host can do that).
+    alive : tuple of int
+        Read and write end of the pipe whose write end only the keeper keeps: end of file means the keeper
+        died.
+    cgroup_joins : list of int
+        Descriptors of `cgroup.procs` files that the template writes itself into.
+    tops : list of str
+        What lies at the private root, beside the scratch directories.
+    """
+
+    spec: Confinement
+    keep: frozenset[int]
+    reports: dict[str, LayerReport] = field(default_factory=dict)
+    privileged: bool = field(default_factory=lambda: os.geteuid() == 0)
+    mapped: bool = False
+    alive: tuple[int, int] = (-1, -1)
+    cgroup_joins: list[int] = field(default_factory=list)
+    tops: list[str] = field(default_factory=list)
+
+    def holds(self, *names: str) -> bool:
+        """Whether at least one of these layers holds."""
+        return any(name in self.reports and self.reports[name].held for name in names)
+
+    def tool_user(self) -> int:
+        """Return the uid, as this process sees it, under which the tool will run."""
+        if self.mapped:
+            return TOOL_ID
+        return NOBODY if self.privileged and not self.holds("user_namespace") else os.geteuid()
+
+    def grants_writing(self) -> bool:
+        """Whether there is any place the tool may write to."""
+        return bool(self.spec.write) or self.spec.scratch_mb > 0
+
+
+class Layer(Protocol):
+    """One kernel feature.
+
+    Attributes
+    ----------
+    name : str
+        As in the policy.
+    doors : tuple of Door
+        In which process (or processes, in this order) it is applied.
+    """
+
+    name: str
+    doors: tuple[Door, ...]
+
+    def available(self, spec: Confinement) -> Missing | None:
+        """Say why the layer cannot be had on this host, or None; changes nothing."""
+
+    def apply(self, context: Context, door: Door) -> str:
+        """Apply it to this process; return what it holds with. Raises OSError or Unavailable."""
