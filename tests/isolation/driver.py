@@ -131,14 +131,16 @@ def _be_keeper(
         os.close(read)
         if before is not None:
             before()
-        reports = isolation.enter_namespaces(spec, {write})
+        alive_read, alive_write = os.pipe()
+        reports = isolation.enter_namespaces(spec, {write, alive_read, alive_write})
         _say(write, "reports", [msgspec.structs.astuple(report) for report in reports])
         if position == "keeper":
             _say(write, "value", _attempt(function))
             return
         template = os.fork()
         if template == 0:
-            _be_template(write, spec, position, function, slot, load)
+            os.close(alive_write)
+            _be_template(alive_read, write, spec, position, function, slot, load)
         _, status = os.waitpid(template, 0)
         _say(write, "template", status)
     except LayerMissing as error:
@@ -151,11 +153,11 @@ def _be_keeper(
 
 
 def _be_template(
-    write: int, spec: Confinement, position: Position, function: Callable[[], Any], slot: int,
+    alive: int, write: int, spec: Confinement, position: Position, function: Callable[[], Any], slot: int,
     load: Callable[[], Any] | None,
 ) -> None:  # fmt: skip
     try:
-        reports = isolation.confine(spec)
+        reports = isolation.confine(spec, alive)
         _say(write, "reports", [msgspec.structs.astuple(report) for report in reports])
         if load is not None:
             load()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from elf_pysandbox_worker.isolation import libc, lifeline, worker
+from elf_pysandbox_worker.isolation import libc, worker
 from elf_pysandbox_worker.isolation.cgroup import release_cgroup
 from elf_pysandbox_worker.isolation.context import Context
 from elf_pysandbox_worker.isolation.errors import LayerMissing, Missing
@@ -49,7 +49,7 @@ def enter_namespaces(spec: Confinement, keep: set[int]) -> list[LayerReport]:
     Returns
     -------
     list of LayerReport
-        The layers of this door; the template's door returns the whole list.
+        The layers that are complete now; the template's door returns the others.
 
     Raises
     ------
@@ -58,14 +58,26 @@ def enter_namespaces(spec: Confinement, keep: set[int]) -> list[LayerReport]:
     global _context  # noqa: PLW0603 - a process is confined once, and its forks inherit that
     _context = Context(spec, frozenset(keep))
     reports = apply_door(_context, "keeper")
-    lifeline.lay(_context)
     # The template may run under the keeper's own uid: nothing of the keeper's memory may be open to it.
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
     return reports
 
 
-def confine(spec: Confinement) -> list[LayerReport]:
-    """Confine the template for good; returns every layer's report, in the order of `LAYERS`.
+def confine(spec: Confinement, alive: int) -> list[LayerReport]:
+    """Confine the template for good.
+
+    Parameters
+    ----------
+    spec : Confinement
+        The same that the keeper entered.
+    alive : int
+        Read end of a pipe whose write end only the keeper holds, closed here; the template dies with its
+        keeper.
+
+    Returns
+    -------
+    list of LayerReport
+        The layers that the keeper's door did not report.
 
     Raises
     ------
@@ -73,6 +85,7 @@ def confine(spec: Confinement) -> list[LayerReport]:
         A required layer does not hold; the process must end without running any tool code.
     """
     context = _entered(spec)
+    context.alive = alive
     return apply_door(context, "template")
 
 

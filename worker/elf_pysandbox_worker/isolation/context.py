@@ -36,9 +36,8 @@ class Context:
         Whether the keeper started as the host's root (effective uid 0).
     mapped : bool
         Whether the user namespace has a root of its own besides the tool's id (only a root host can do that).
-    alive : tuple of int
-        Read and write end of the pipe whose write end only the keeper keeps: end of file means the keeper
-        died.
+    alive : int
+        Read end of a pipe whose write end only the keeper holds: end of file means the keeper died.
     cgroup_joins : list of int
         Descriptors of `cgroup.procs` files that the template writes itself into.
     tops : list of str
@@ -50,7 +49,7 @@ class Context:
     reports: dict[str, LayerReport] = field(default_factory=dict)
     privileged: bool = field(default_factory=lambda: os.geteuid() == 0)
     mapped: bool = False
-    alive: tuple[int, int] = (-1, -1)
+    alive: int = -1
     cgroup_joins: list[int] = field(default_factory=list)
     tops: list[str] = field(default_factory=list)
 

@@ -70,7 +70,7 @@ _FILE_LAYERS = ("mount_namespace", "landlock")
 
 
 def apply_door(context: Context, door: Door) -> list[LayerReport]:
-    """Apply every layer that belongs to this door; return the reports so far, in order.
+    """Apply every layer that belongs to this door; return the reports of those that have no later door.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def apply_door(context: Context, door: Door) -> list[LayerReport]:
             _apply_layer(layer, context, door)
         if door == "template":
             _check_after(layer.name, context)
-    return [context.reports[layer.name] for layer in LAYERS if layer.name in context.reports]
+    return [context.reports[layer.name] for layer in LAYERS if layer.doors[-1] == door]
 
 
 def _apply_layer(layer: Layer, context: Context, door: Door) -> None:
@@ -112,7 +112,7 @@ def _check_after(name: str, context: Context) -> None:
     """Hold what no single layer can promise, as soon as it can be known and before seccomp."""
     if name == "capabilities":
         # The change of uid is behind us, which would clear the signal; seccomp is not, which would deny it.
-        lifeline.take(context)
+        lifeline.tie(context.alive)
     if name != "landlock":
         return
     modes = [context.spec.layers.get(layer, "require") for layer in _FILE_LAYERS]

@@ -12,21 +12,19 @@ import select
 import signal
 
 from elf_pysandbox_worker.isolation import libc
-from elf_pysandbox_worker.isolation.context import Context
 
 
-def lay(context: Context) -> None:
-    """Make the pipe; in the keeper, before it forks the template."""
-    context.alive = os.pipe()
+def tie(alive: int) -> None:
+    """Tie this process to its keeper; in the template, after its change of uid (which clears the signal).
 
-
-def take(context: Context) -> None:
-    """Tie this process to the keeper; in the template, after its change of uid (which clears the signal)."""
-    read, write = context.alive
-    os.close(write)
+    Parameters
+    ----------
+    alive : int
+        Read end of a pipe whose write end only the keeper holds; closed here.
+    """
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
     ends = select.poll()
-    ends.register(read, 0)  # POLLHUP is always reported.
+    ends.register(alive, 0)  # POLLHUP is always reported.
     if ends.poll(0):
         os._exit(1)  # The keeper died before the signal was armed.
-    os.close(read)
+    os.close(alive)
