@@ -1,0 +1,78 @@
+"""The project's vocabulary: ``nox -s tests types lint escape fuzz bench package docs``."""
+
+from __future__ import annotations
+
+import os
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+LATEST = "3.11"
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+# A missing interpreter must not look like a passed session.
+nox.options.error_on_missing_interpreters = True
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install the project, editable, with extras."""
+    session.install("-e", f".[{','.join(extras)}]" if extras else ".")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the test suite."""
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=LATEST)
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "test", "lint")
+    session.run("mypy")
+
+
+@nox.session(python=LATEST)
+def lint(session: nox.Session) -> None:
+    """Check format and lint."""
+    session.install("ruff>=0.8")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session(python=LATEST)
+def escape(session: nox.Session) -> None:
+    """Attack every layer, with its positive control."""
+    install(session, "test")
+    session.run("pytest", "tests/escape", "tests/isolation", *session.posargs)
+
+
+@nox.session(python=LATEST)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the decoders and soak the pool: 100,000 calls under random kills."""
+    install(session, "test")
+    env = {"PYSANDBOX_FUZZ_SECONDS": os.environ.get("PYSANDBOX_FUZZ_SECONDS", "120")}
+    session.run("pytest", "tests/fuzz", "tests/wire", *session.posargs, env=env)
+    session.run("python", "benchmarks/soak.py", "--calls", os.environ.get("PYSANDBOX_SOAK_CALLS", "100000"))
+
+
+@nox.session(python=LATEST)
+def bench(session: nox.Session) -> None:
+    """Measure every figure beside its peer, in one run."""
+    install(session, "test", "bench")
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session(python=LATEST)
+def package(session: nox.Session) -> None:
+    """Build wheel and sdist, and run the wheel where nothing of the source tree is."""
+    session.install("build", "twine")
+    out = session.create_tmp()
+    session.run("python", "-m", "build", "--outdir", f"{out}/dist", ".")
+    session.run("bash", "-c", f"twine check {out}/dist/*")
+    session.run("bash", "-c", f"pip install --force-reinstall --quiet {out}/dist/*.whl")
+    target = os.path.abspath("examples/text_tools.py") + ":word_count"
+    with session.chdir(out):
+        session.run("pysandbox", "run", target, "--args", '{"text": "to be or not to be"}')

@@ -1,0 +1,38 @@
+"""What all tests share: pools that are closed, and the proof that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from elf_pysandbox import Limits, Policy, SandboxPool
+
+
+def sandbox_processes() -> set[int]:
+    """Return the pids of all zygotes, keepers, templates and workers that this process started."""
+    mine = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and _belongs_here(int(entry)):
+            mine.add(int(entry))
+    return mine
+
+
+def _belongs_here(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            if b"elf_pysandbox_worker.zygote" not in stream.read():
+                return False
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
+            fields = stream.read().rpartition(")")[2].split()
+    except OSError:
+        return False
+    # Each zygote starts a session of its own, and its keepers others: the host's pid is the zygote's parent.
+    return fields[0] != "Z"
+
+
+@pytest.fixture(scope="module")
+def native_pool() -> Iterator[SandboxPool]:
+    """A pool of plain CPython tools for a whole test module."""
+    with SandboxPool(8, policy=Policy(profile="native"), limits=Limits(wall_s=20, cpu_s=20)) as pool:
+        yield pool
