@@ -1,0 +1,198 @@
+"""What a call returns, and every way it can end."""
+
+from __future__ import annotations
+
+import pytest
+from elf_pysandbox import (
+    BadResultError,
+    InvalidArgumentsError,
+    Limits,
+    Policy,
+    SandboxPool,
+    ToolNotFoundError,
+    ToolRaised,
+)
+
+MODULE = "fixtures/engine/behaviours.py"
+
+
+def tool(pool: SandboxPool, name: str):
+    return pool.load(f"{MODULE}:{name}")
+
+
+def test_a_call_returns_the_value_with_positional_and_keyword_arguments(native_pool):
+    assert native_pool.call(tool(native_pool, "add"), 1, b=2) == 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, -1, 2**70, 1.5, float("inf"), "ü\n", b"\x00", [1, [2]], (1, (2,)), {"a": {1: 2}}, {1, 2}, 1j],
+    ids=repr,
+)
+def test_a_value_comes_back_as_it_was_sent_with_its_exact_type(native_pool, value):
+    returned = native_pool.call(tool(native_pool, "echo"), value)
+    assert returned == value
+    assert type(returned) is type(value)
+
+
+def test_each_call_sees_the_module_as_it_was_right_after_import(native_pool):
+    remember = tool(native_pool, "remember")
+    assert [native_pool.call(remember, i) for i in range(5)] == [[i] for i in range(5)]
+
+
+def test_each_call_has_a_process_of_its_own(native_pool):
+    pid = tool(native_pool, "own_pid")
+    pids = [native_pool.call(pid) for _ in range(10)]
+    assert len(set(pids)) == 10
+
+
+def test_random_numbers_differ_between_calls(native_pool):
+    numbers = [native_pool.call(tool(native_pool, "random_numbers")) for _ in range(5)]
+    for kind in zip(*numbers, strict=True):
+        assert len(set(kind)) == 5
+
+
+def test_an_async_tool_is_awaited(native_pool):
+    assert native_pool.call(tool(native_pool, "add_later"), 1, 2) == 3
+
+
+@pytest.mark.parametrize("name", ["count", "count_later"])
+def test_a_generator_called_gives_the_list_of_its_items(native_pool, name):
+    assert native_pool.call(tool(native_pool, name), 3) == [0, 1, 2]
+
+
+def test_output_is_kept_apart_by_stream(native_pool):
+    outcome = native_pool.outcome(tool(native_pool, "speak"))
+    assert (outcome.stdout, outcome.stderr) == ("hello\n", "and an error\n")
+
+
+def test_a_builtin_exception_of_the_tool_is_caught_by_its_own_class(native_pool):
+    with pytest.raises(ZeroDivisionError, match="division by zero") as caught:
+        native_pool.call(tool(native_pool, "divide"), 1, 0)
+    assert isinstance(caught.value, ToolRaised)
+    assert caught.value.outcome.status == "raised"
+    frames = caught.value.info.traceback
+    assert [(frame.function, frame.source) for frame in frames] == [("divide", "return a / b")]
+
+
+def test_an_exception_of_the_tools_own_crosses_as_data_with_notes_and_cause(native_pool):
+    outcome = native_pool.outcome(tool(native_pool, "raise_own"))
+    info = outcome.error.info
+    assert (info.type, info.message, info.notes) == ("OwnError", "no luck", ("a note",))
+    assert info.cause.type == "ZeroDivisionError"
+    assert "division by zero" in info.format()
+
+
+def test_an_exception_group_names_its_parts(native_pool):
+    outcome = native_pool.outcome(tool(native_pool, "raise_group"))
+    assert outcome.status == "raised"
+    assert "ValueError: one" in outcome.error.info.message
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "status"),
+    [
+        ("leave", (3,), "raised"),
+        ("leave_hard", (3,), "crashed"),
+        ("leave_hard", (0,), "crashed"),
+        ("segfault", (), "crashed"),
+        ("recurse", (), "raised"),
+        ("return_function", (), "bad_result"),
+        ("break_after", (3,), "raised"),
+        ("no_such", (), "not_found"),
+        ("CALLS", (), "not_found"),
+        ("add", (), "invalid_arguments"),
+        ("add", (1, 2, 3), "invalid_arguments"),
+        ("write_to_channel", (b"\xff" * 64,), "crashed"),
+        ("write_to_channel", (b"\x05\x00\x00\x00\x00\x00\x00\x00\x91\xa5ready",), "crashed"),
+    ],
+)
+def test_a_call_ends_with_the_status_of_its_cause_and_the_pool_serves_on(native_pool, name, arguments, status):
+    outcome = native_pool.outcome(tool(native_pool, name), *arguments)
+    assert outcome.status == status
+    assert outcome.error is not None
+    assert native_pool.call(tool(native_pool, "add"), 1) == 2
+
+
+@pytest.mark.parametrize("name", ["spin", "spin_in_c", "wait_for_ever", "sleep", "close_channel", "stop_self"])
+def test_a_call_that_does_not_end_is_killed_at_its_limit(native_pool, name):
+    pool = native_pool.with_options(limits=Limits(wall_s=0.3))
+    arguments = [60] if name == "sleep" else []
+    outcome = pool.outcome(tool(pool, name), *arguments)
+    assert outcome.status in ("timeout", "crashed")
+    assert (outcome.status == "crashed") == (name == "close_channel")
+    assert outcome.retryable == (outcome.status == "timeout")
+
+
+def test_cpu_time_is_limited_apart_from_wall_time(native_pool):
+    pool = native_pool.with_options(limits=Limits(wall_s=20, cpu_s=0.2))
+    assert pool.outcome(tool(pool, "spin")).status == "cpu_limit"
+    assert pool.outcome(tool(pool, "sleep"), 0.5).status == "ok"
+
+
+def test_output_past_its_limit_ends_the_call_and_keeps_what_fits(native_pool):
+    pool = native_pool.with_options(limits=Limits(output_bytes=5000))
+    outcome = pool.outcome(tool(pool, "speak_for_ever"))
+    assert outcome.status == "output_limit"
+    assert len(outcome.stdout) == 5000
+
+
+def test_a_result_past_its_limit_is_a_bad_result(native_pool):
+    pool = native_pool.with_options(limits=Limits(result_bytes=100_000))
+    with pytest.raises(BadResultError):
+        pool.call(tool(pool, "return_much"), 200_000)
+    assert len(pool.call(tool(pool, "return_much"), 90_000)) == 90_000
+
+
+def test_an_endless_generator_called_ends_at_the_result_limit(native_pool):
+    pool = native_pool.with_options(limits=Limits(result_bytes=10_000))
+    assert pool.outcome(tool(pool, "count_for_ever")).status == "bad_result"
+
+
+def test_a_bad_result_names_the_path_inside_the_value(native_pool):
+    outcome = native_pool.outcome(tool(native_pool, "return_function"))
+    assert "['rows'][1]" in str(outcome.error)
+
+
+def test_arguments_that_cannot_be_sent_are_refused_before_any_process_is_used(native_pool):
+    with pytest.raises(InvalidArgumentsError, match="cannot be sent"):
+        native_pool.call(tool(native_pool, "echo"), {"f": open})
+
+
+def test_a_missing_function_is_named_with_the_nearest_one(native_pool):
+    with pytest.raises(ToolNotFoundError, match="did you mean 'add'"):
+        native_pool.call(tool(native_pool, "addd"))
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("def f(:", "SyntaxError"),
+        ("import no_such_module_anywhere", "no_such_module_anywhere"),
+        ("1/0", "ZeroDivisionError"),
+        (b"# coding: nonsense\ndef f(): pass", "nonsense"),
+        (b"def f(): return '\xff'", "SyntaxError"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("import os; os._exit(4)", "exit code 4"),
+        ("import ctypes; ctypes.string_at(0)", "signal 11"),
+        ("x = " + "(" * 5000 + ")" * 5000, ""),
+        ("\0", ""),
+    ],
+)
+def test_a_module_that_does_not_load_is_load_failed_with_the_reason(native_pool, source, text):
+    outcome = native_pool.outcome(native_pool.load_source(source, "f", name="broken"))
+    assert outcome.status == "load_failed"
+    assert text in str(outcome.error) + (outcome.error.info.format() if outcome.error.info else "")
+
+
+def test_a_module_that_never_finishes_importing_is_load_failed():
+    limits = Limits(load_s=0.5)
+    with SandboxPool(1, policy=Policy(profile="native"), limits=limits) as pool:
+        outcome = pool.outcome(pool.load_source("while True: pass", "f", name="endless"))
+        assert outcome.status == "load_failed"
+        assert "load_s" in str(outcome.error)
+
+
+def test_a_relative_traceback_shows_the_tools_own_lines_only(native_pool):
+    outcome = native_pool.outcome(native_pool.load_source("def f():\n    return [][0]\n", "f", name="m"))
+    assert [frame.source for frame in outcome.error.info.traceback] == ["return [][0]"]
