@@ -131,7 +131,7 @@ class _Forker:
             self._fork(self._channel.descriptors.popleft())
 
     def _fork(self, worker_fd: int) -> None:
-        slot = self._slots.pop() if self._slots else 0
+        slot = self._slots.pop() if self._slots else -1
         try:
             pid = os.fork()
         except OSError:
