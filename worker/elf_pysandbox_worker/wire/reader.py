@@ -1,0 +1,277 @@
+"""Hostile bytes to a value: checked in C by type before anything is built from a tag.
+
+Decided here and nowhere else: the order of the checks, and what each tag becomes. A message goes through
+
+1. a bound on the objects it would become (`scan`; nothing to do up to 64 KiB),
+2. a typed decode that admits only nil, bool, int, float, str, array, map with str keys and ext items, in six
+   levels (deeper ones are walked one by one first),
+3. a comparison of lengths with its encoding, which finds keys given twice and every other spelling but ours,
+4. if there are ext items: a second decode, whose hook makes their values, each payload by these same steps.
+
+No tag names a class: what the sender has as an instance comes out as a `Record`.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence, Sized
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec.msgpack import Decoder, Ext
+
+from elf_pysandbox_worker.wire import scan, tags
+from elf_pysandbox_worker.wire.errors import WireError, WireTooLarge
+from elf_pysandbox_worker.wire.leaves import LOAD
+from elf_pysandbox_worker.wire.record import KINDS, MAX_NAME, Record
+from elf_pysandbox_worker.wire.scan import Caps
+from elf_pysandbox_worker.wire.tags import encode
+
+_T = TypeVar("_T")
+Rebuild = Callable[[Record], object]
+
+_TYPED_LEVELS: Final = 6
+
+
+def _typed(leaf: Any) -> Any:
+    """Return the type of values with at most `_TYPED_LEVELS` levels; its hash costs 2**levels, so not 100."""
+    kind = leaf
+    for _ in range(_TYPED_LEVELS):
+        kind = leaf | types.GenericAlias(list, kind) | types.GenericAlias(dict, (str, kind))
+    return kind
+
+
+decode_plain: Final = Decoder(_typed(None | bool | int | float | str)).decode
+_decode_shape: Final = Decoder(_typed(None | bool | int | float | str | Ext)).decode
+_decode_rows: Final = Decoder(list[list[bool | int | float | str | None]]).decode
+
+# What an object costs beyond what `scan` counts for the bytes of its ext item.
+_PRICE: Final = {tags.NDARRAY: 1_000, tags.DATAFRAME: 16_000, tags.SERIES: 8_000, tags.INDEX: 4_000}
+_ELEMENT: Final = 80  # of a set or dict: its table, when it has just grown
+
+
+class Reader:
+    """Makes one value of a message and its buffers.
+
+    Parameters
+    ----------
+    buffers : sequence of bytes or bytearray
+        The out-of-band buffers, each used exactly once, in their order.
+    caps : Caps
+    rebuild : callable, optional
+        Makes the object of a `Record` (on the side that has the classes); else records stay.
+    """
+
+    def __init__(self, buffers: Sequence[bytes | bytearray], caps: Caps, rebuild: Rebuild | None) -> None:
+        self._buffers, self._caps, self._rebuild = buffers, caps, rebuild
+        self._used = 0
+        self._memory = 0
+        self._depth = 0  # an upper bound of the levels around the payload under way
+        self._deep = False
+        self._decode_any = Decoder(Any, ext_hook=self._load).decode
+
+    def read(self, data: bytes | memoryview) -> Any:
+        """Return the value of a whole message."""
+        scan.check(data, self._caps)
+        self._memory = self._caps.allowed(len(data) + sum(map(len, self._buffers)))
+        value = self.value(data)
+        if self._used != len(self._buffers):
+            raise WireError(f"{len(self._buffers) - self._used} buffers that the value does not mention")
+        if self._deep:
+            _check_depth(value, self._caps.depth)
+        return value
+
+    def value(self, data: bytes | memoryview) -> Any:
+        """Return the value of a payload that lies inside one already checked for size."""
+        try:
+            value = decode_plain(data)
+        except msgspec.ValidationError:
+            return self._tagged_value(data)
+        if len(encode(value)) != len(data):
+            raise WireError("key given twice, or a spelling that is not the shortest")
+        return value
+
+    def charge(self, count: int) -> None:
+        """Count `count` bytes of objects against the cap; before they are made."""
+        self._memory -= count
+        if self._memory < 0:
+            raise WireTooLarge("value would become more objects than its size allows")
+
+    def buffer(self, index: object) -> bytes | bytearray:
+        """Return the out-of-band buffer with this index, which must be the next one."""
+        if type(index) is not int or index != self._used or index >= len(self._buffers):
+            raise WireError(f"buffer {index!r} is not the next of {len(self._buffers)}")
+        self._used += 1
+        return self._buffers[index]
+
+    def _tagged_value(self, data: bytes | memoryview) -> Any:
+        levels = _TYPED_LEVELS
+        try:
+            shape = _decode_shape(data)
+        except msgspec.ValidationError:
+            # Too deep for the typed decoder, or hostile: find out which before anything is built.
+            levels = scan.measure(data, self._memory, self._caps)
+            shape = _decode_raw(data)
+        if len(encode(shape)) != len(data):
+            raise WireError("key given twice, or a spelling that is not the shortest")
+        del shape
+        self._depth += levels
+        if self._depth > self._caps.depth:
+            self._deep = True
+        if self._depth > _TYPED_LEVELS * (self._caps.depth + 2):
+            raise WireTooLarge(f"value is nested more than {self._caps.depth} levels deep")
+        value = self._decode_any(data)
+        self._depth -= levels
+        return value
+
+    def _load(self, code: int, data: memoryview) -> Any:
+        """Make the value of one ext item."""
+        leaf = LOAD.get(code)
+        if leaf is not None:
+            return leaf(data)
+        load = _TAGGED.get(code)
+        if load is None:
+            raise WireError(f"no kind of value has code {code}")
+        self.charge(_PRICE.get(code, 0))
+        return load(self, data)
+
+    def parts(self, data: memoryview, *kinds: type) -> Any:
+        """Return the array in a payload, whose items must be of these exact types."""
+        items = self.value(data)
+        if type(items) is not list or tuple(map(type, items)) != kinds:
+            raise WireError(f"expected an array of {', '.join(kind.__name__ for kind in kinds)}")
+        return items
+
+    def items(self, data: memoryview) -> list[Any]:
+        """Return the array in a payload."""
+        items = self.value(data)
+        if type(items) is not list:
+            raise WireError("expected an array")
+        return items
+
+    def _hashed(self, items: list[Any]) -> list[Any]:
+        """Return `items` if they may go into a table: few enough, different, and spread."""
+        self.charge(_ELEMENT * len(items))
+        # Hashes of numbers and tuples can be chosen: a million equal ones would take hours to insert.
+        if len(items) > 1000 and 2 * len(set(map(hash, items))) < len(items):
+            raise WireError("set or dict of colliding items")
+        return items
+
+    def _load_buffer(self, data: memoryview) -> bytes:
+        found = self.buffer(decode_plain(data))
+        return found if type(found) is bytes else bytes(found)
+
+    def _load_bytearray_buffer(self, data: memoryview) -> bytearray:
+        found = self.buffer(decode_plain(data))
+        return found if type(found) is bytearray else bytearray(found)
+
+    def _load_tuple(self, data: memoryview) -> tuple[Any, ...]:
+        return tuple(self.items(data))
+
+    def _load_rows(self, data: memoryview) -> list[tuple[Any, ...]]:
+        rows = _decode_rows(data)
+        if len(encode(rows)) != len(data):
+            raise WireError("a spelling that is not the shortest")
+        return list(map(tuple, rows))
+
+    def _load_set(self, data: memoryview) -> set[Any]:
+        items = self._hashed(self.items(data))
+        table = set(items)
+        _check_all(items, table)
+        return table
+
+    def _load_frozenset(self, data: memoryview) -> frozenset[Any]:
+        items = self._hashed(self.items(data))
+        table = frozenset(items)
+        _check_all(items, table)
+        return table
+
+    def _load_dict(self, data: memoryview) -> dict[Any, Any]:
+        keys, values = self.parts(data, list, list)
+        self._hashed(keys)
+        table = dict(zip(keys, values, strict=True))
+        _check_all(keys, table)
+        return table
+
+    def _load_call(self, data: memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = self.parts(data, list, dict)
+        return tuple(args), kwargs
+
+    def _load_range(self, data: memoryview) -> range:
+        return range(*self.parts(data, int, int, int))
+
+    def _load_slice(self, data: memoryview) -> slice:
+        items = self.items(data)
+        if len(items) != 3:
+            raise WireError("slice of other than three parts")
+        return slice(*items)
+
+    def _load_record(self, data: memoryview) -> Any:
+        name, module, kind, names, values = self.parts(data, str, str, str, list, list)
+        if kind not in KINDS or max(len(name), len(module)) > MAX_NAME or not (name + module).isprintable():
+            raise WireError("no record")
+        if set(map(type, names)) > {str}:
+            raise WireError("record with a field name that is no str")
+        self.charge(_ELEMENT * len(names))
+        fields = dict(zip(names, values, strict=True))
+        _check_all(names, fields)
+        if kind == "enum" and names != ["name", "value"]:
+            raise WireError("Enum member without name and value")
+        record = Record(name, module, kind, fields)
+        return record if self._rebuild is None else self._rebuild(record)
+
+    def _load_array(self, data: memoryview) -> Any:
+        from elf_pysandbox_worker.wire import arrays
+
+        return arrays.load(self, data)
+
+    def _load_scalar(self, data: memoryview) -> Any:
+        from elf_pysandbox_worker.wire import arrays
+
+        return arrays.load_scalar(self, data)
+
+
+_decode_raw: Final = Decoder().decode
+
+
+def _check_all(items: Sized, table: Sized) -> None:
+    """Refuse a table in which not each of `items` got its own place."""
+    if len(table) != len(items):
+        raise WireError("key or member given twice")
+
+
+def _check_depth(value: Any, levels: int) -> None:
+    """Refuse a value of more levels of containers than allowed."""
+    level, depth = [value], 0
+    while level := [item for box in level for item in _inside(box)]:
+        depth += 1
+        if depth > levels:
+            raise WireTooLarge(f"value is nested more than {levels} levels deep")
+
+
+def _inside(box: Any) -> Sequence[Any]:
+    kind = type(box)
+    if kind in (list, tuple):
+        return box  # type: ignore[no-any-return]
+    if kind is dict:
+        return [*box, *box.values()]
+    if kind in (set, frozenset):
+        return list(box)
+    return list(box.fields.values()) if kind is Record else ()
+
+
+_TAGGED: Final[dict[int, Callable[[Reader, memoryview], Any]]] = {
+    tags.BYTES_BUFFER: Reader._load_buffer,
+    tags.BYTEARRAY_BUFFER: Reader._load_bytearray_buffer,
+    tags.TUPLE: Reader._load_tuple,
+    tags.SET: Reader._load_set,
+    tags.FROZENSET: Reader._load_frozenset,
+    tags.DICT: Reader._load_dict,
+    tags.CALL: Reader._load_call,
+    tags.TUPLES: Reader._load_rows,
+    tags.RANGE: Reader._load_range,
+    tags.SLICE: Reader._load_slice,
+    tags.RECORD: Reader._load_record,
+    tags.NDARRAY: Reader._load_array,
+    tags.NUMPY_SCALAR: Reader._load_scalar,
+}
