@@ -1,0 +1,166 @@
+"""From bytes to code: decode, parse, check, compile.
+
+The interpreter's own parser decodes (PEP 263 cookies, byte order marks), so what is checked is what runs. A
+module is compiled once per process: the cache is keyed by the hash of its bytes and by what the verdict
+depends on.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import CodeType
+
+from elf_pysandbox_worker.restricted.diagnostics import Diagnostic, PolicyDenied, finding
+from elf_pysandbox_worker.restricted.state import STATE
+from elf_pysandbox_worker.restricted.transformer import ImportVerdict, PolicyTransformer
+
+# The transformer uses three Python frames for each level of a tree, and those take no C stack since 3.11. The
+# parser builds no tree that needs more than this.
+_RECURSION_LIMIT = 30_000
+
+_cache: dict[tuple[str, str, bool, bool], CodeType] = {}
+
+
+def compile_module(
+    source: bytes,
+    path: str,
+    import_verdict: ImportVerdict | None,
+    *,
+    files_granted: bool,
+    learn: bool = False,
+) -> tuple[CodeType, tuple[Diagnostic, ...]]:
+    """Return a module's code and its findings that do not keep it from loading.
+
+    Parameters
+    ----------
+    source : bytes
+    path : str
+        Where the module comes from, for tracebacks and findings.
+    import_verdict : callable or None
+        See `PolicyTransformer`.
+    files_granted, learn : bool
+        See `PolicyTransformer`.
+
+    Raises
+    ------
+    PolicyDenied
+        With every finding, when at least one of them is an error (never in learn mode).
+    SyntaxError, ValueError
+        As the interpreter raises them.
+    """
+    key = (hashlib.sha256(source).hexdigest(), path, files_granted, learn)
+    cached = _cache.get(key)
+    if cached is not None:
+        return cached, ()
+    with _deep_nesting(path):
+        tree = ast.parse(source, path)
+        findings = check_tree(tree, source, path, import_verdict, files_granted=files_granted, learn=learn)
+        if not learn and any(found.severity == "error" for found in findings):
+            raise PolicyDenied(findings)
+        code: CodeType = compile(tree, path, "exec", dont_inherit=True)
+    _cache[key] = code
+    return code, findings
+
+
+def compile_expression(source: str | bytes) -> CodeType:
+    """Return the code of one expression, for the `eval` of tool code.
+
+    Raises
+    ------
+    PolicyDenied, SyntaxError, TypeError
+    """
+    if not isinstance(source, (str, bytes)):
+        raise TypeError("eval() arg 1 must be a string or bytes object")
+    text = str.__str__(source) if isinstance(source, str) else source_text(source)
+    with _deep_nesting("<string>"):
+        tree = ast.parse(text.lstrip(" \t"), "<string>", "eval")
+        findings = check_tree(tree, text.encode("utf-8", "replace"), "<string>", None)
+        if any(found.severity == "error" for found in findings) and not STATE.learn:
+            raise PolicyDenied(findings)
+        return compile(tree, "<string>", "eval", dont_inherit=True)
+
+
+def check_tree(
+    tree: ast.AST,
+    source: bytes,
+    path: str,
+    import_verdict: ImportVerdict | None,
+    *,
+    files_granted: bool = True,
+    learn: bool = False,
+) -> tuple[Diagnostic, ...]:
+    """Check a tree, rewrite it in place, and return the findings in source order."""
+    transformer = PolicyTransformer(import_verdict, files_granted=files_granted, learn=learn)
+    with _room_to_recurse():
+        transformer.visit(tree)
+    return _located(transformer.findings, source, path)
+
+
+def check_generated(tree: ast.AST, source: str) -> tuple[Diagnostic, ...]:
+    """Check text that a library is about to run: as no guard is in it, guarded names are findings."""
+    transformer = PolicyTransformer(
+        lambda name, level: ("PSB404", "Generated code imports.", ""), generated=True
+    )
+    with _room_to_recurse():
+        transformer.visit(tree)
+    return _located(transformer.findings, source.encode(), "<generated>")
+
+
+@contextmanager
+def _deep_nesting(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (RecursionError, MemoryError) as error:
+        message = f"The source is nested too deeply to compile ({error or type(error).__name__})."
+        raise PolicyDenied([finding("PSB002", message)._replace(path=path, line=1, column=1)]) from None
+
+
+@contextmanager
+def _room_to_recurse() -> Iterator[None]:
+    """Let Python code recurse deeply. Never around the parser or compiler: they take this limit for their C
+    stack.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _located(findings: list[Diagnostic], source: bytes, path: str) -> tuple[Diagnostic, ...]:
+    """Turn the parser's byte offsets into columns that count characters from 1."""
+    if not findings:
+        return ()
+    lines = source_text(source).encode().split(b"\n")
+
+    def column(line: int, offset: int) -> int:
+        text = lines[line - 1] if 0 < line <= len(lines) else b""
+        return len(text[:offset].decode("utf-8", "replace")) + 1
+
+    placed = [
+        found._replace(
+            path=path,
+            column=column(found.line, found.column),
+            end_column=column(found.end_line, found.end_column),
+        )
+        for found in findings
+    ]
+    return tuple(sorted(placed, key=lambda found: (found.line, found.column, found.rule)))
+
+
+def source_text(source: bytes) -> str:
+    """Return decoded source with universal newlines, as the parser sees it; never fails."""
+    import io
+    import tokenize
+
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+        text = source.decode(encoding, "replace")
+    except (SyntaxError, LookupError, UnicodeDecodeError):
+        text = source.decode("utf-8", "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

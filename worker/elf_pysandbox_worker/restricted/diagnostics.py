@@ -1,0 +1,158 @@
+"""What the policy says when it refuses: rules, diagnostics, and the exceptions that carry them.
+
+Decided here and nowhere else: the identity of each rule. `docs/rules.md` has a section for each one; a test
+holds the two together. A diagnostic of severity "error" keeps a module from loading; a "warning" loads, and
+is refused when the code reaches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+Severity = Literal["error", "warning"]
+
+
+class Rule(NamedTuple):
+    """One rule: its id, a name of a few words, and the way out when the place gives no better one."""
+
+    id: str
+    title: str
+    hint: str
+
+
+RULES: dict[str, Rule] = {
+    rule.id: rule
+    for rule in (
+        Rule("PSB001", "syntax error", "Correct the syntax; the interpreter's own message says where."),
+        Rule("PSB002", "too deeply nested", "Split the expression or the nested blocks into named parts."),
+        Rule(
+            "PSB003", "undecodable source", "Save the file as UTF-8, or correct its coding cookie (PEP 263)."
+        ),
+        Rule("PSB101", "refused builtin", "Write the code out instead of building it from text."),
+        Rule("PSB102", "reserved name", "Choose another name; the interpreter itself reads this one."),
+        Rule(
+            "PSB103", "open without a file grant", "Grant the file or folder: Policy(files=Files(read=...))."
+        ),
+        Rule(
+            "PSB104", "eval of text", "Use ast.literal_eval for data, or a dict of functions to choose one."
+        ),
+        Rule("PSB201", "interpreter internals", "Use the value itself, or inspect.signature for parameters."),
+        Rule(
+            "PSB202",
+            "protected attribute write",
+            "Define a new function or class instead of changing this one.",
+        ),
+        Rule(
+            "PSB203",
+            "guarded attribute in place",
+            "Write `x.name = x.name + value` instead of `x.name += value`.",
+        ),
+        Rule("PSB204", "internals in a format string", "Pass the value itself: '{}'.format(value.name)."),
+        Rule("PSB205", "internal object", "Import the module itself, under the policy's allowlist."),
+        Rule("PSB301", "forbidden module", "Use what the message names instead, or the profile `native`."),
+        Rule(
+            "PSB302",
+            "module not allowed",
+            "Add the module to allowed_imports, if the operator's policy permits.",
+        ),
+        Rule("PSB303", "name not published", "Use the published names of the module."),
+        Rule(
+            "PSB401",
+            "except* on this interpreter",
+            "Catch ExceptionGroup with `except` and use its `subgroup`.",
+        ),
+        Rule("PSB402", "unknown syntax", "Use syntax of Python 3.13 or earlier."),
+        Rule(
+            "PSB403",
+            "internals in a match pattern",
+            "Match the class alone and test the attribute in an `if`.",
+        ),
+        Rule(
+            "PSB404",
+            "internals in generated code",
+            "Use plain identifiers for fields and plain types for hints.",
+        ),
+    )
+}
+"""Every rule by id."""
+
+
+class Diagnostic(NamedTuple):
+    """One finding, at a place.
+
+    Attributes
+    ----------
+    rule : str
+        Id of the rule, a key of `RULES`.
+    severity : {"error", "warning"}
+    line, column, end_line, end_column : int
+        Place in the source: lines and columns count from 1, columns in characters, the end is exclusive.
+        0 where there is no place (a refusal while the code runs).
+    message : str
+        What was found and why it is refused.
+    hint : str
+        The way out.
+    path : str
+        The file, "" where unknown.
+    """
+
+    rule: str
+    severity: Severity
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    message: str
+    hint: str
+    path: str = ""
+
+    def format(self) -> str:
+        """Render as linters do: ``path:line:column: ID message hint``."""
+        return f"{self.path}:{self.line}:{self.column}: {self.rule} {self.message} {self.hint}"
+
+
+class PolicyDenied(Exception):  # noqa: N818 - it names an event
+    """The language policy refused something.
+
+    Parameters
+    ----------
+    diagnostics : sequence of Diagnostic
+        All that was found, in source order; one for a refusal while the code runs.
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__(_summary(self.diagnostics))
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """The findings as pairs of place and text."""
+        return [
+            (f"{d.path}:{d.line}:{d.column}" if d.line else d.path, f"{d.rule} {d.message} {d.hint}")
+            for d in self.diagnostics
+        ]
+
+
+class DeniedAttribute(PolicyDenied, AttributeError):  # noqa: N818
+    """An attribute that the policy refuses; `except AttributeError` and `hasattr` see it as absent."""
+
+
+class DeniedImport(PolicyDenied, ImportError):  # noqa: N818
+    """An import that the policy refuses; `except ImportError` sees the module as absent."""
+
+
+class DeniedName(PolicyDenied, NameError):  # noqa: N818
+    """A builtin that the policy refuses; `except NameError` sees it as absent."""
+
+
+def finding(rule: str, message: str, hint: str = "") -> Diagnostic:
+    """Return a diagnostic without a place, for a refusal while the code runs."""
+    return Diagnostic(rule, "error", 0, 0, 0, 0, message, hint or RULES[rule].hint)
+
+
+def _summary(diagnostics: tuple[Diagnostic, ...]) -> str:
+    if len(diagnostics) == 1 and not diagnostics[0].line:
+        only = diagnostics[0]
+        return f"{only.message} {only.hint} [{only.rule}]"
+    return "\n".join(d.format() for d in diagnostics)

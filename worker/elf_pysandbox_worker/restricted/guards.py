@@ -1,0 +1,259 @@
+"""The guards that run beside tool code: attribute access by risky or dynamic name, and pattern classes.
+
+A guard decides by what the attribute *is*, wherever it can: `x.format` on a tool's own class is the tool's
+own method, on a string it becomes the safe formatter. A refusal is an `AttributeError`, so `hasattr` and
+`getattr(x, name, default)` work as for a missing attribute.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+from elf_pysandbox_worker.restricted import names
+from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, finding
+from elf_pysandbox_worker.restricted.formatting import safe_format_method
+from elf_pysandbox_worker.restricted.state import STATE
+from elf_pysandbox_worker.restricted.views import class_namespace, module_namespace
+
+_real_getattr = getattr
+_real_setattr = setattr
+_real_delattr = delattr
+
+_RAW_TYPES = (types.FrameType, types.CodeType)
+_RAW_FUNCTIONS = frozenset(
+    id(vars(builtins)[name])
+    for name in names.words(
+        "eval exec compile __import__ open input breakpoint getattr setattr delattr vars globals locals"
+    )
+)
+_DESCRIPTOR_TYPES = (types.GetSetDescriptorType, types.MemberDescriptorType)
+_HEAP_TYPE = (
+    1 << 9
+)  # Py_TPFLAGS_HEAPTYPE: a class that Python code or a module's set-up made, not a built-in type
+_SLOT_TYPES = (types.WrapperDescriptorType, types.MethodWrapperType)
+
+
+def plain_text(name: Any) -> str:
+    """Return an attribute name as an exact str: a subclass could answer comparisons as it likes."""
+    if type(name) is str:
+        return name
+    if isinstance(name, str):
+        return str.__str__(name)
+    raise TypeError(f"attribute name must be string, not '{type(name).__name__}'")
+
+
+def guarded_getattr(obj: Any, name: str, *default: Any) -> Any:
+    """Read an attribute by the policy's table; the builtin `getattr` of tool code."""
+    if type(name) is not str:
+        name = plain_text(name)
+    verdict = names.decide(name)
+    if verdict == names.PLAIN:
+        return _real_getattr(obj, name, *default)
+    try:
+        if verdict == names.REFUSED and not STATE.permits(name, *names.refusal(name)):
+            raise DeniedAttribute([finding("PSB201", *names.refusal(name))])
+        return admit(obj, name, _real_getattr(obj, name))
+    except AttributeError:
+        if default:
+            return default[0]
+        raise
+
+
+def guarded_hasattr(obj: Any, name: str) -> bool:
+    """Tell whether `guarded_getattr` gives something."""
+    try:
+        guarded_getattr(obj, name)
+    except AttributeError:
+        return False
+    return True
+
+
+def guarded_setattr(obj: Any, name: str, value: Any) -> None:
+    """Assign an attribute by a name that is not refused; the builtin `setattr` of tool code."""
+    name = plain_text(name)
+    if name == "__match_args__":
+        _check_match_args(value)
+    else:
+        _check_write(name)
+    _real_setattr(obj, name, value)
+
+
+def guarded_delattr(obj: Any, name: str) -> None:
+    """Delete an attribute by a name that is not refused."""
+    name = plain_text(name)
+    _check_write(name)
+    _real_delattr(obj, name)
+
+
+_NO_ARGUMENT = object()
+
+
+def guarded_vars(obj: Any = _NO_ARGUMENT) -> Any:
+    """Return `obj.__dict__`, as the builtin does; the compiler serves calls without an argument."""
+    if obj is _NO_ARGUMENT:
+        raise TypeError("vars() without an argument must be called by that name")
+    try:
+        return guarded_getattr(obj, "__dict__")
+    except AttributeError:
+        raise TypeError("vars() argument must have __dict__ attribute") from None
+
+
+def guarded_pattern_class(cls: Any) -> Any:
+    """Return the class of a positional class pattern when its `__match_args__` names nothing that is guarded.
+
+    The names are looked up without running code of the class, and the pattern then uses this very object:
+    neither the class nor the names can change in between, because writing `__match_args__` is refused.
+    """
+    if not isinstance(cls, type):
+        return cls
+    for meta in type.mro(type(cls)):
+        computed = {"__match_args__", "__getattribute__", "__getattr__"} & vars(meta).keys()
+        known = meta in (type, object) or meta.__module__ in ("enum", "abc", "typing")
+        if computed and not known:
+            _deny_pattern(f"The metaclass {meta.__name__!r} computes attributes of {cls.__name__!r}.")
+    for base in cls.__mro__:
+        if "__match_args__" in base.__dict__:
+            _check_match_args(base.__dict__["__match_args__"])
+            break
+    return cls
+
+
+def _check_match_args(value: Any) -> None:
+    if type(value) is not tuple:
+        _deny_pattern("`__match_args__` must be a tuple.")
+    for name in value:
+        if type(name) is not str or names.decide(name) != names.PLAIN:
+            _deny_pattern(f"`__match_args__` names {name!r}.")
+
+
+def _deny_pattern(message: str) -> None:
+    if not STATE.permits("__match_args__", message, ""):
+        raise DeniedAttribute([finding("PSB403", message)])
+
+
+def _check_write(name: str) -> None:
+    if name in names.REFUSED_WRITES or names.GUARD_OPEN in name:
+        message, hint = names.refusal(name)
+        if not STATE.permits(name, message, hint):
+            raise DeniedAttribute([finding("PSB202", message, hint)])
+
+
+# -- handlers: what a guarded name may give ----------------------------------------------------------------
+
+
+def is_raw(value: Any) -> bool:
+    """Tell whether a value is a module, namespace, frame, code object or builtin that is not published."""
+    kind = type(value)
+    if issubclass(kind, types.ModuleType):
+        return not STATE.is_published(value)
+    if kind in _RAW_TYPES or id(value) in _RAW_FUNCTIONS:
+        return True
+    if kind in _DESCRIPTOR_TYPES:
+        # `type(len).__self__` gives the descriptor, and `__get__` then reads without the guard.
+        return not value.__objclass__.__flags__ & _HEAP_TYPE or issubclass(value.__objclass__, type)
+    return kind is dict and ("__builtins__" in value or value is sys.modules)
+
+
+def admit(obj: Any, name: str, value: Any) -> Any:
+    """Return what tool code gets for a guarded attribute with this real value, or refuse it."""
+    return _HANDLERS.get(name, _not_raw)(obj, name, value)
+
+
+def _not_raw(obj: Any, name: str, value: Any) -> Any:
+    if is_raw(value):
+        message = f"`{name}` of {type(obj).__name__} is an internal {type(value).__name__} and not published."
+        if not STATE.permits(name, message, ""):
+            raise DeniedAttribute([finding("PSB205", message)])
+    return value
+
+
+def _format(obj: Any, name: str, value: Any) -> Any:
+    return safe_format_method(value)
+
+
+def _namespace(obj: Any, name: str, value: Any) -> Any:
+    if type(value) in _DESCRIPTOR_TYPES:
+        return _not_raw(obj, name, value)
+    if isinstance(obj, type):
+        if type(value) is not types.MappingProxyType:
+            return _not_raw(obj, name, value)
+        return class_namespace(obj, value, admit)
+    if isinstance(obj, types.ModuleType):
+        return module_namespace(value)
+    return _not_raw(obj, name, value)
+
+
+def _accessor(obj: Any, name: str, value: Any) -> Any:
+    """Wrap `__getattribute__` and the like: they take the attribute's name as an argument."""
+    if name in ("__setattr__", "__delattr__"):
+        return _checked_writer(value) if isinstance(value, _SLOT_TYPES) else value
+    return _checked_reader(value)
+
+
+def _checked_reader(reader: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(*args: Any) -> Any:
+        name = plain_text(args[-1]) if args else ""
+        verdict = names.decide(name)
+        if verdict == names.REFUSED and not STATE.permits(name, *names.refusal(name)):
+            raise DeniedAttribute([finding("PSB201", *names.refusal(name))])
+        value = reader(*args[:-1], name) if args else reader()
+        return value if verdict == names.PLAIN else admit(args[0], name, value)
+
+    return checked
+
+
+def _checked_writer(writer: Callable[..., Any]) -> Callable[..., Any]:
+    unbound = isinstance(writer, types.WrapperDescriptorType)
+
+    def checked(*args: Any) -> Any:
+        rest = args[1:] if unbound else args
+        if rest:
+            name = plain_text(rest[0])
+            if name == "__match_args__" and len(rest) == 2:
+                _check_match_args(rest[1])
+            else:
+                _check_write(name)
+            rest = (name, *rest[1:])
+        return writer(*args[:1], *rest) if unbound else writer(*rest)
+
+    return checked
+
+
+def _operator_helper(obj: Any, name: str, value: Any) -> Any:
+    import operator
+
+    from elf_pysandbox_worker.restricted import standins
+
+    if value is operator.attrgetter:
+        return standins.attrgetter
+    if value is operator.methodcaller:
+        return standins.methodcaller
+    return _not_raw(obj, name, value)
+
+
+def _formatter(obj: Any, name: str, value: Any) -> Any:
+    from elf_pysandbox_worker.restricted import standins
+
+    owner = getattr(value, "__func__", value)
+    if isinstance(value, type):
+        real = value.__module__ == "string" and value.__qualname__ == "Formatter"
+        return standins.formatter_class() if real else value
+    if (
+        getattr(owner, "__module__", None) == "string"
+        and getattr(owner, "__qualname__", "")[:10] == "Formatter."
+    ):
+        raise DeniedAttribute([finding("PSB204", f"`{name}` evaluates attribute names inside a string.")])
+    return _not_raw(obj, name, value)
+
+
+_HANDLERS: dict[str, Callable[[Any, str, Any], Any]] = {
+    **dict.fromkeys(names.FORMAT_NAMES, _format),
+    **dict.fromkeys(names.ACCESSOR_NAMES, _accessor),
+    **dict.fromkeys(("attrgetter", "methodcaller"), _operator_helper),
+    **dict.fromkeys(("Formatter", "vformat", "get_field"), _formatter),
+    "__dict__": _namespace,
+}

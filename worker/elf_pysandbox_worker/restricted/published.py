@@ -1,0 +1,229 @@
+"""Which modules tools have without asking, what of them is published, and what is never had.
+
+Decided here and nowhere else. `DEFAULT` maps a module to what its facade publishes: None means the module's
+own public names (`__all__`, or the names without underscore), modules among them left out; a string lists the
+names. A name in `WITHHELD` is left out although the module counts it as public.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT: Final[dict[str, str | None]] = {
+    "__future__": None,
+    "abc": (
+        "ABC ABCMeta abstractmethod abstractclassmethod abstractproperty abstractstaticmethod "
+        "get_cache_token update_abstractmethods"
+    ),
+    "array": None,
+    "ast": None,
+    "asyncio": (
+        "sleep gather wait wait_for timeout timeout_at Timeout run create_task TaskGroup Task Future Queue "
+        "PriorityQueue LifoQueue QueueEmpty QueueFull QueueShutDown Event Lock Semaphore BoundedSemaphore "
+        "Condition Barrier BrokenBarrierError as_completed shield current_task all_tasks iscoroutine "
+        "iscoroutinefunction isfuture CancelledError TimeoutError InvalidStateError FIRST_COMPLETED "
+        "FIRST_EXCEPTION ALL_COMPLETED Runner ensure_future to_thread"
+    ),
+    "base64": (
+        "b16decode b16encode b32decode b32encode b32hexdecode b32hexencode b64decode b64encode b85decode "
+        "b85encode a85decode a85encode z85decode z85encode decodebytes encodebytes standard_b64decode "
+        "standard_b64encode urlsafe_b64decode urlsafe_b64encode"
+    ),
+    "binascii": None,
+    "bisect": ("bisect bisect_left bisect_right insort insort_left insort_right"),
+    "bz2": "compress decompress BZ2Compressor BZ2Decompressor",
+    "calendar": None,
+    "cmath": None,
+    "codecs": (
+        "encode decode getencoder getdecoder getincrementalencoder getincrementaldecoder lookup "
+        "lookup_error iterencode iterdecode BOM BOM_UTF8 BOM_UTF16 BOM_UTF16_BE BOM_UTF16_LE BOM_UTF32 "
+        "BOM_UTF32_BE BOM_UTF32_LE BOM_BE BOM_LE ascii_encode ascii_decode utf_8_encode utf_8_decode "
+        "strict_errors ignore_errors replace_errors xmlcharrefreplace_errors backslashreplace_errors "
+        "namereplace_errors"
+    ),
+    "collections": None,
+    "collections.abc": None,
+    "colorsys": None,
+    "configparser": None,
+    "contextlib": None,
+    "contextvars": None,
+    "copy": "copy deepcopy replace Error error",
+    "csv": None,
+    "dataclasses": None,
+    "datetime": None,
+    "decimal": None,
+    "difflib": None,
+    "enum": None,
+    "errno": None,
+    "fnmatch": None,
+    "fractions": None,
+    "functools": None,
+    "graphlib": None,
+    "gzip": "compress decompress BadGzipFile",
+    "hashlib": None,
+    "heapq": ("heappush heappop heapify heapreplace heappushpop merge nlargest nsmallest"),
+    "hmac": "new compare_digest digest HMAC",
+    "html": None,
+    "html.entities": None,
+    "html.parser": "HTMLParser",
+    "inspect": (
+        "signature Signature Parameter BoundArguments cleandoc getdoc isabstract isasyncgen "
+        "isasyncgenfunction isawaitable isbuiltin isclass iscoroutine iscoroutinefunction isdatadescriptor "
+        "isfunction isgenerator isgeneratorfunction ismethod ismethoddescriptor ismodule isroutine getmro "
+        "unwrap"
+    ),
+    "io": (
+        "StringIO BytesIO TextIOBase TextIOWrapper BufferedIOBase RawIOBase IOBase BufferedReader "
+        "BufferedWriter BufferedRandom BufferedRWPair IncrementalNewlineDecoder UnsupportedOperation "
+        "BlockingIOError SEEK_SET SEEK_CUR SEEK_END DEFAULT_BUFFER_SIZE"
+    ),
+    "ipaddress": None,
+    "itertools": None,
+    "json": ("dump dumps load loads JSONDecoder JSONDecodeError JSONEncoder detect_encoding"),
+    "json.decoder": "JSONDecoder JSONDecodeError",
+    "json.encoder": "JSONEncoder",
+    "keyword": None,
+    "locale": (
+        "LC_ALL LC_COLLATE LC_CTYPE LC_MONETARY LC_NUMERIC LC_TIME atof atoi currency delocalize "
+        "format_string getlocale getpreferredencoding localeconv localize normalize setlocale str strcoll "
+        "strxfrm Error"
+    ),
+    "logging": (
+        "CRITICAL DEBUG ERROR FATAL INFO NOTSET WARN WARNING Filter Formatter Handler LogRecord Logger "
+        "LoggerAdapter NullHandler StreamHandler addLevelName basicConfig captureWarnings critical debug "
+        "disable error exception fatal getLevelName getLogger info log warn warning getLevelNamesMapping "
+        "makeLogRecord"
+    ),
+    "lzma": (
+        "compress decompress LZMACompressor LZMADecompressor LZMAError FORMAT_AUTO FORMAT_XZ FORMAT_ALONE "
+        "FORMAT_RAW"
+    ),
+    "math": None,
+    "numbers": None,
+    "operator": None,
+    "pathlib": ("PurePath PurePosixPath PureWindowsPath Path PosixPath UnsupportedOperation"),
+    "pprint": None,
+    "posixpath": (
+        "normcase isabs join splitdrive split splitext basename dirname commonprefix normpath commonpath "
+        "sep pathsep curdir pardir extsep altsep splitroot"
+    ),
+    "queue": None,
+    "random": None,
+    "re": None,
+    "reprlib": None,
+    "sched": None,
+    "secrets": None,
+    "shlex": "split join quote shlex",
+    "statistics": None,
+    "string": None,
+    "struct": None,
+    "textwrap": None,
+    "time": None,
+    "token": None,
+    "tomllib": None,
+    "traceback": (
+        "format_exc format_exception format_exception_only format_list format_tb print_exc print_exception "
+        "TracebackException FrameSummary"
+    ),
+    "types": (
+        "SimpleNamespace MappingProxyType GenericAlias NoneType UnionType EllipsisType NotImplementedType "
+        "FunctionType LambdaType MethodType BuiltinFunctionType BuiltinMethodType GeneratorType "
+        "CoroutineType AsyncGeneratorType ModuleType TracebackType MethodWrapperType WrapperDescriptorType "
+        "MethodDescriptorType ClassMethodDescriptorType GetSetDescriptorType MemberDescriptorType "
+        "DynamicClassAttribute new_class resolve_bases prepare_class get_original_bases coroutine "
+        "CapsuleType"
+    ),
+    "typing": None,
+    "unicodedata": None,
+    "urllib.parse": None,
+    "uuid": (
+        "UUID SafeUUID uuid1 uuid3 uuid4 uuid5 NAMESPACE_DNS NAMESPACE_OID NAMESPACE_URL NAMESPACE_X500 "
+        "RESERVED_FUTURE RESERVED_MICROSOFT RESERVED_NCS RFC_4122"
+    ),
+    "warnings": ("warn filterwarnings simplefilter resetwarnings formatwarning warn_explicit deprecated"),
+    "weakref": None,
+    "xml.sax.saxutils": "escape unescape quoteattr",
+    "zlib": None,
+    "zoneinfo": "ZoneInfo ZoneInfoNotFoundError InvalidTZPathWarning available_timezones",
+}
+"""The default allowlist."""
+
+WITH_FILES: Final[dict[str, str]] = {"io": "open FileIO", "gzip": "open GzipFile", "bz2": "open BZ2File",
+                                     "lzma": "open LZMAFile", "codecs": "open"}  # fmt: skip
+"""Names published on top when files are granted."""
+
+WITHHELD: Final[dict[str, str]] = {
+    "enum": "global_enum global_enum_repr global_flag_repr global_str",
+    "typing": "re io",
+    "weakref": "finalize",
+    "statistics": "",
+    "re": "template",
+}
+"""Public names that reach another module's namespace, or the interpreter's."""
+
+FORBIDDEN: Final[dict[str, str]] = {
+    "os": "Use pathlib.PurePath or posixpath for paths; environment and processes are not available.",
+    "os.path": "Use pathlib.PurePath or posixpath.",
+    "ntpath": "Use pathlib.PureWindowsPath.",
+    "sys": "Raise an exception to stop; take arguments as parameters of the tool.",
+    "subprocess": "Call a library function instead: tools start no programs.",
+    "importlib": "Use an import statement.",
+    "imp": "Use an import statement.",
+    "runpy": "Import the module and call its function.",
+    "pkgutil": "Use an import statement.",
+    "zipimport": "Use an import statement.",
+    "builtins": "The builtins are there without an import.",
+    "pickle": "Use json, or return the value: results cross as they are.",
+    "cPickle": "Use json.",
+    "dill": "Use json, or return the value.",
+    "cloudpickle": "Use json, or return the value.",
+    "marshal": "Use json.",
+    "shelve": "Use a dict, and return it.",
+    "dbm": "Use a dict, and return it.",
+    "ctypes": "Use a package with a Python interface, allowed as a native package.",
+    "cffi": "Use a package with a Python interface, allowed as a native package.",
+    "gc": "Leave memory to the interpreter: the process ends with the call.",
+    "code": "Write the code in the module.",
+    "codeop": "Write the code in the module.",
+    "pdb": "Print the values, or raise an exception with them.",
+    "bdb": "Print the values, or raise an exception with them.",
+    "pty": "Call a library function instead: tools start no programs.",
+    "posix": "Use pathlib.PurePath or posixpath for paths.",
+    "nt": "Use pathlib.PurePath.",
+    "multiprocessing": "Make several calls: each one has a process of its own.",
+    "signal": "Set a limit on the call: Limits(wall_s=...).",
+    "faulthandler": "Set a limit on the call: Limits(wall_s=...).",
+    "resource": "Set a limit on the call: Limits(...).",
+    "site": "Take settings as parameters of the tool.",
+    "sysconfig": "Take settings as parameters of the tool.",
+    "atexit": "Use a context manager or try/finally.",
+    "tracemalloc": "Use the usage figures of the outcome.",
+    "symtable": "Use ast.",
+    "dis": "Use ast.",
+    "opcode": "Use ast.",
+    "unittest.mock": "Pass a stand-in as an argument.",
+    "doctest": "Use assert.",
+    "timeit": "Use time.perf_counter.",
+    "cProfile": "Use time.perf_counter.",
+    "profile": "Use time.perf_counter.",
+    "trace": "Use print.",
+    "linecache": "Use traceback.format_exc.",
+    "copyreg": "Define __reduce__ or __deepcopy__ on the class.",
+    "elf_pysandbox": "A tool cannot start calls of its own.",
+    "elf_pysandbox_worker": "A tool cannot start calls of its own.",
+    "RestrictedPython": "The policy is not part of the tool.",
+}
+"""Module -> what to use instead. Never had in this profile, not even when listed: they hand out the
+interpreter.
+"""
+
+
+def forbidden_hint(name: str) -> str | None:
+    """Return what to use instead of a module that is never had, or None when it is none of those."""
+    while name:
+        if name in FORBIDDEN:
+            return FORBIDDEN[name]
+        if name.startswith("_") and name != "__future__" and name != "__main__":
+            return "Use the public module of the standard library."
+        name = name.rpartition(".")[0]
+    return None

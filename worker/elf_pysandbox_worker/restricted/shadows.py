@@ -1,0 +1,160 @@
+"""Library code that reads attributes by a caller's names, or runs generated text, gets the guarded functions.
+
+`functools.update_wrapper(assigned=...)`, `copy` with a forged state, `dataclasses.asdict` with forged fields,
+and the code that `dataclasses`, `typing` and `inspect` make from strings would all act with the library's own
+builtins. A name in a module's globals shadows the builtin, so each of these modules gets its guarded version
+there, once, when its facade is made. Code that stays within the policy sees no difference.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Mapping
+from types import CodeType
+from typing import Any
+
+from elf_pysandbox_worker.restricted.diagnostics import PolicyDenied, finding
+from elf_pysandbox_worker.restricted.formatting import check_format
+from elf_pysandbox_worker.restricted.guards import guarded_getattr, guarded_setattr
+from elf_pysandbox_worker.restricted.state import STATE
+
+_installed: set[str] = set()
+
+
+def install(name: str) -> None:
+    """Shadow the builtins that a module applies to names and text of its caller."""
+    root = name.partition(".")[0]
+    for needed in _TOGETHER.get(root, (root,)):
+        if needed not in _installed and needed in _SHADOWS:
+            _installed.add(needed)
+            module = __import__(needed)
+            _SHADOWS[needed](vars(module))
+
+
+def install_loaded() -> None:
+    """Shadow what is loaded already: the worker itself evaluates a tool's annotations through `typing`."""
+    for name in _SHADOWS:
+        if name in sys.modules:
+            install(name)
+
+
+def _reads_and_writes(space: dict[str, Any]) -> None:
+    space["getattr"] = guarded_getattr
+    space["setattr"] = guarded_setattr
+
+
+def _dataclasses(space: dict[str, Any]) -> None:
+    _reads_and_writes(space)
+    space["exec"] = checked_exec
+
+
+def _typing(space: dict[str, Any]) -> None:
+    space["compile"] = checked_compile
+    space["eval"] = checked_eval
+
+
+def _inspect(space: dict[str, Any]) -> None:
+    space["eval"] = checked_eval
+
+
+def _collections(space: dict[str, Any]) -> None:
+    user_string = space["UserString"]
+
+    def safe(method: str) -> Callable[..., str]:
+        def formatted(self: Any, /, *args: Any, **kwargs: Any) -> str:
+            text = str(self.data)
+            check_format(text)
+            return getattr(text, method)(*args, **kwargs)  # type: ignore[no-any-return]
+
+        formatted.__name__ = method
+        return formatted
+
+    user_string.format, user_string.format_map = safe("format"), safe("format_map")
+
+
+def _logging(space: dict[str, Any]) -> None:
+    style = space["StrFormatStyle"]
+    real = style.format
+
+    def formatted(self: Any, record: Any) -> str:
+        check_format(str(self._fmt))
+        return real(self, record)  # type: ignore[no-any-return]
+
+    style.format = formatted
+
+
+_SHADOWS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "functools": _reads_and_writes,
+    "copy": _reads_and_writes,
+    "dataclasses": _dataclasses,
+    "typing": _typing,
+    "inspect": _inspect,
+    "collections": _collections,
+    "logging": _logging,
+}
+
+# A facade that hands out another library module's machinery needs that one's shadows too.
+_TOGETHER = {
+    "contextlib": ("functools",),
+    "functools": ("functools", "typing"),
+    "dataclasses": ("dataclasses", "functools", "copy", "inspect"),
+    "types": ("functools",),
+    "abc": ("functools",),
+    "asyncio": ("functools", "inspect"),
+}
+
+
+def _checked(tree: ast.AST, source: str) -> None:
+    """Refuse generated text with anything but plain names, and with imports."""
+    from elf_pysandbox_worker.restricted.compiler import check_generated
+
+    found = check_generated(tree, source)
+    if found:
+        reasons = " ".join(each.message for each in found[:3])
+        message = f"The library would run text that the policy refuses: {reasons}"
+        if not STATE.permits("generated code", message, ""):
+            raise PolicyDenied([finding("PSB404", message)])
+
+
+def checked_exec(source: Any, globals_: dict[str, Any], locals_: Any = None, /) -> None:
+    """`exec` for the code that `dataclasses` generates."""
+    if isinstance(source, CodeType):
+        exec(source, globals_, locals_)
+        return
+    text = str.__str__(source)
+    _checked(ast.parse(text), text)
+    exec(text, globals_, locals_)
+
+
+def checked_compile(source: Any, filename: Any, mode: str, *args: Any, **kwargs: Any) -> Any:
+    """`compile` for the strings that `typing` takes for annotations."""
+    text = str.__str__(source)
+    _checked(ast.parse(text, mode=mode), text)
+    return compile(text, filename, mode, *args, **kwargs)
+
+
+def checked_eval(source: Any, globals_: Any = None, locals_: Any = None, /) -> Any:
+    """`eval` for annotations: never with a library module's globals, never with the real builtins."""
+    from elf_pysandbox_worker.restricted.namespace import annotation_builtins
+
+    if not isinstance(source, CodeType):
+        text = str.__str__(source)
+        _checked(ast.parse(text.lstrip(" \t"), mode="eval"), text)
+        source = compile(text, "<string>", "eval")
+    space = dict(_public_globals(globals_ or {}))
+    space["__builtins__"] = annotation_builtins()
+    return eval(source, space, _public_globals(locals_) if locals_ is not None else None)
+
+
+def _public_globals(space: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a namespace, or the published names when it is that of a standard library module."""
+    name = space.get("__name__") if type(space) is dict else None
+    if type(name) is not str or name.partition(".")[0] not in sys.stdlib_module_names:
+        return space
+    module = sys.modules.get(name)
+    if module is None or vars(module) is not space or STATE.is_published(module):
+        return space
+    from elf_pysandbox_worker.restricted import facades, published
+
+    return vars(facades.facade(name)) if name in published.DEFAULT else {}
