@@ -42,7 +42,7 @@ SIGNAL_SCOPE_ABI = 6
 _READ = READ_FILE | READ_DIR
 _WRITE = (_FIRST_13 | _REFER | _TRUNCATE) & ~(EXECUTE | _MAKE_CHAR | _MAKE_SOCK | _MAKE_BLOCK)
 _DEVICE = READ_FILE | WRITE_FILE
-_OF_A_FILE = READ_FILE | WRITE_FILE | _TRUNCATE | EXECUTE | _IOCTL_DEV
+OF_A_FILE = READ_FILE | WRITE_FILE | _TRUNCATE | EXECUTE | _IOCTL_DEV
 
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
@@ -145,11 +145,17 @@ def allow(rules: int, path: str, rights: int) -> None:
 def add(rules: int, descriptor: int, rights: int) -> None:
     """Grant `rights` over what `descriptor` stands for and all below it."""
     if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        rights &= _OF_A_FILE  # The kernel refuses rights of directories over anything else.
+        rights &= OF_A_FILE  # The kernel refuses rights of directories over anything else.
     if rights:
-        # struct landlock_path_beneath_attr is packed.
-        attributes = ctypes.create_string_buffer(struct.pack("=Qi", rights, descriptor), 12)
+        attributes, parent = rule(rights)
+        ctypes.c_int32.from_address(parent).value = descriptor
         libc.call("landlock_add_rule", rules, _RULE_PATH_BENEATH, attributes, 0)
+
+
+def rule(rights: int) -> tuple[ctypes.Array[ctypes.c_char], int]:
+    """Return a `struct landlock_path_beneath_attr`, which is packed, and the address of its descriptor."""
+    attributes = ctypes.create_string_buffer(struct.pack("=Qi", rights, -1), 12)
+    return attributes, ctypes.addressof(attributes) + 8
 
 
 LAYER = Landlock()

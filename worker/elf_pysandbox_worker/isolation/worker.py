@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable
 
 from elf_pysandbox_worker.isolation import bpf, landlock, libc, rlimits
+from elf_pysandbox_worker.isolation.burst import Burst, Call
+from elf_pysandbox_worker.isolation.burst import error as failed
 from elf_pysandbox_worker.isolation.context import Context
 from elf_pysandbox_worker.isolation.mount_namespace import SCRATCH_ROOT
 from elf_pysandbox_worker.isolation.rules import CLONE_THREAD
@@ -26,6 +28,8 @@ from elf_pysandbox_worker.wire.messages import Confinement
 
 NO_SCRATCH = -1
 _ANY_PID = 0x7FFFFFFF
+_SET_MODE_FILTER = 1
+_AT_FDCWD = (1 << 64) - 100
 
 
 def prepare_worker(context: Context) -> Callable[[int], None]:
@@ -42,79 +46,76 @@ def prepare_worker(context: Context) -> Callable[[int], None]:
         `confine_worker(slot)`: to be called first thing after the fork, with the number of the worker's
         scratch directory or -1. Raises OSError if the kernel refuses, and then the worker must end.
     """
-    steps: list[Callable[[int], None]] = []
+    spec = context.spec
+    calls, keep = _calls(context)
+    burst = Burst(calls, keep).run
+    if not spec.scratch_mb:
+        return _bind(burst, None if context.holds("pid_namespace") else os.getpid())
+    scratch = _Scratch(context)
+
+    def confine_with_scratch(slot: int) -> None:
+        scratch.enter(slot)
+        if burst() is not None:
+            raise failed()
+
+    return confine_with_scratch
+
+
+def _calls(context: Context) -> tuple[list[Call], list[object]]:
+    """Return the system calls every worker makes, and what must live as long as they do."""
+    calls: list[Call] = []
+    keep: list[object] = []
     if not context.holds("pid_namespace"):
-        steps.append(_die_with_template())
+        # Without one the template's death would leave its workers behind.
+        calls.append(Call("prctl", (libc.PR_SET_PDEATHSIG, signal.SIGKILL)))
     if context.holds("rlimits"):
-        steps.append(_lower_limits(context.spec))
+        for kind, limit in _limits(context.spec):
+            calls.append(Call("prlimit64", (0, kind, ctypes.addressof(limit), 0)))
+            keep.append(limit)
     if context.spec.processes and context.holds("pid_namespace"):
-        steps.append(lambda slot: os.setpgid(0, 0))
-    if context.spec.scratch_mb:
-        steps.append(_enter_scratch(context))
+        # Its own process group, by which the template ends what the call leaves behind.
+        calls.append(Call("setpgid", (0, 0)))
     if context.holds("seccomp"):
-        # Last: the steps before it use calls that this one takes away.
-        steps.append(_load_filter(context.spec))
-    prepared = tuple(steps)
+        # Last: it takes away calls that the others need.
+        filter_, pid_word = _filter(context.spec.processes > 0)
+        calls.append(Call("getpid", (), store=pid_word))
+        calls.append(Call("seccomp", (_SET_MODE_FILTER, 0, ctypes.addressof(filter_.buffer))))
+        keep.append(filter_)
+    return calls, keep
+
+
+def _bind(burst: Callable[[], object], template: int | None) -> Callable[[int], None]:
+    getppid = os.getppid
 
     def confine_worker(slot: int = NO_SCRATCH) -> None:
-        for step in prepared:
-            step(slot)
+        if burst() is not None:
+            raise failed()
+        if template is not None and getppid() != template:
+            os._exit(1)  # The template died between the fork and the signal that tells of it.
 
     return confine_worker
 
 
-def _die_with_template() -> Callable[[int], None]:
-    """Without a PID namespace the template's death would leave its workers behind."""
-    template, prctl = os.getpid(), libc.raw_prctl
-    option, killed = libc.PR_SET_PDEATHSIG, signal.SIGKILL.value
+def _limits(spec: Confinement) -> list[tuple[int, ctypes.Array[ctypes.c_char]]]:
+    """Return (resource, `struct rlimit64`) of a worker.
 
-    def step(slot: int) -> None:
-        prctl(option, killed, 0, 0, 0)
-        if os.getppid() != template:  # It died between the fork and the line above.
-            os._exit(1)
-
-    return step
-
-
-def _lower_limits(spec: Confinement) -> Callable[[int], None]:
-    cpu, files = rlimits.worker_cpu_s(spec), (spec.open_files, spec.open_files)
-    setrlimit, kind_cpu, kind_files = resource.setrlimit, resource.RLIMIT_CPU, resource.RLIMIT_NOFILE
-    hard_files = resource.getrlimit(kind_files)[1]
-    if hard_files != resource.RLIM_INFINITY and hard_files < spec.open_files:
-        files = (hard_files, hard_files)
-
-    def step(slot: int) -> None:
-        # The worker's CPU time starts from 0 at its fork, so these are the call's own seconds.
-        setrlimit(kind_cpu, cpu)
-        setrlimit(kind_files, files)
-
-    return step
-
-
-def _load_filter(spec: Confinement) -> Callable[[int], None]:
-    """Return the step that takes away processes and signals to others.
-
-    No check of the architecture: the template's filter has made that one first.
+    Its CPU time starts from 0 at the fork, so these are the call's own seconds.
     """
-    program = _worker_program(spec.processes > 0)
-    instructions = bytearray(program.assemble())
+    files = min(spec.open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    values = ((resource.RLIMIT_CPU, rlimits.worker_cpu_s(spec)), (resource.RLIMIT_NOFILE, (files, files)))
+    return [(kind, ctypes.create_string_buffer(struct.pack("=2Q", *pair), 16)) for kind, pair in values]
+
+
+def _filter(processes: bool) -> tuple[SocketFilter, int]:
+    """Return the worker's filter and the address of the word in it that takes the worker's pid.
+
+    One pid in the program is all that differs between workers. There is no check of the architecture: the
+    template's filter has made that one first.
+    """
+    instructions = _worker_program(processes).assemble()
+    filter_ = SocketFilter(instructions)
     place = instructions.rindex(struct.pack("=I", _ANY_PID))
-    filter_ = SocketFilter(bytes(instructions))
-    pid_word = ctypes.c_uint32.from_buffer(filter_.instructions, place)
-    arguments = (
-        ctypes.c_long(NUMBERS["seccomp"]), ctypes.c_long(1), ctypes.c_long(0),
-        ctypes.c_void_p(ctypes.addressof(filter_.buffer)),
-    )  # fmt: skip
-    load, getpid = libc.raw_syscall, os.getpid
-
-    def step(slot: int) -> None:
-        # One pid in the program is the only difference between workers: one word is patched.
-        pid_word.value = getpid()
-        if load(*arguments) != 0:
-            raise OSError(errno.EPERM, "the worker's filter cannot be loaded", "seccomp")
-        filter_.instructions  # noqa: B018 - keeps the buffer alive as long as this step
-
-    return step
+    return filter_, ctypes.addressof(filter_.instructions) + place
 
 
 def _worker_program(processes: bool) -> bpf.Program:
@@ -151,31 +152,58 @@ def _worker_program(processes: bool) -> bpf.Program:
     return program
 
 
-def _enter_scratch(context: Context) -> Callable[[int], None]:
-    """Return the step that leaves a worker its own scratch directory and hides the others'."""
-    version = landlock.abi() if context.holds("landlock") else 0
-    handled = landlock.files_handled(version) if version else 0
-    # A rule cannot deny, so the ruleset allows all other top directories whole; what the template may not do
-    # there stays denied by its own ruleset, of which this one is a further restriction.
-    tops = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in context.tops] if version else []
+class _Scratch:
+    """Leaves a worker its own scratch directory and hides the others'."""
 
-    def step(slot: int) -> None:
-        if slot < 0:
-            return
-        own = f"{SCRATCH_ROOT}/{slot}"
+    def __init__(self, context: Context) -> None:
+        version = landlock.abi() if context.holds("landlock") else 0
+        self._own = ctypes.create_string_buffer(64)
+        self._keep: list[object] = [self._own]
+        calls: list[Call] = []
         if version:
-            _leave_only(own, tops, version, handled)
-        os.chdir(own)
+            calls += self._restrict(context, version)
+        calls.append(Call("chdir", (ctypes.addressof(self._own),)))
+        self._burst = Burst(calls, self._keep).run
+
+    def enter(self, slot: int) -> None:
+        own = f"{SCRATCH_ROOT}/{slot}"
+        self._own.value = own.encode()
+        if self._burst() is not None:
+            raise failed()
         os.environ["TMPDIR"] = own
         if (tempfile := sys.modules.get("tempfile")) is not None:
             tempfile.tempdir = None  # type: ignore[attr-defined]  # It caches the template's answer.
 
-    return step
+    def _restrict(self, context: Context, version: int) -> list[Call]:
+        """Return the calls of a further Landlock ruleset.
 
+        A rule cannot deny, so it allows all other top directories whole; what the template may not do there
+        stays denied by its own ruleset. The ruleset gets a descriptor that is known beforehand, the last one
+        that the worker may have, so that all rows can name it.
+        """
+        attributes = landlock.attributes_of(version)
+        wish = ctypes.create_string_buffer(attributes, len(attributes))
+        rules = context.spec.open_files - 1
+        self._keep.append(wish)
+        calls = [
+            Call("landlock_create_ruleset", (ctypes.addressof(wish), len(attributes), 0), first_of=(1,)),
+            Call("dup3", (0, rules, os.O_CLOEXEC), first_of=()),
+        ]
+        paths = [ctypes.create_string_buffer(os.fsencode(path)) for path in context.tops]
+        self._keep += paths
+        handled = landlock.files_handled(version)
+        for path in (*paths, self._own):
+            calls += self._allow(path, rules, handled)
+        calls.append(Call("landlock_restrict_self", (rules, 0)))
+        return calls
 
-def _leave_only(own: str, tops: list[int], version: int, handled: int) -> None:
-    with landlock.ruleset(version) as rules:
-        for descriptor in tops:
-            landlock.add(rules, descriptor, handled)
-        landlock.allow(rules, own, handled)
-        libc.call("landlock_restrict_self", rules, 0)
+    def _allow(self, path: ctypes.Array[ctypes.c_char], rules: int, rights: int) -> list[Call]:
+        is_directory = path is self._own or os.path.isdir(path.value)
+        rule, parent = landlock.rule(rights if is_directory else rights & landlock.OF_A_FILE)
+        self._keep.append(rule)
+        flags = os.O_PATH | os.O_CLOEXEC
+        return [
+            Call("openat", (_AT_FDCWD, ctypes.addressof(path), flags, 0), store=parent, first_of=(2,)),
+            Call("landlock_add_rule", (rules, 1, ctypes.addressof(rule), 0)),
+            Call("close", (0,)),
+        ]
