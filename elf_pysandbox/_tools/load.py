@@ -141,8 +141,20 @@ def context_of_module(name: str, attribute: str, *, python_path: Sequence[str] =
             f"{name!r} is a folder without __init__.py ({located.path}): it holds no function"
         )
     source = read_source(located.path, name)
-    roots = (*configured, _root_of(located), *own_roots(import_roots()))
+    roots = (_root_of(located), *configured, *own_roots(import_roots()))
     return _context(name, source, located.path, located.kind == "package", tuple(dict.fromkeys(roots)))
+
+
+def context_of_module_file(name: str, path: str | None, python_path: Sequence[str] = ()) -> ModuleContext:
+    """Read a module that is known by name and file: one that this process has imported."""
+    if path is None:
+        raise ModuleLoadError(f"module {name!r} is in no source file")
+    is_package = os.path.basename(path) == "__init__.py"
+    located = Located(name, "package" if is_package else "source", path)
+    if is_standard(name):
+        return context_of_file(path, python_path=python_path)
+    roots = (_root_of(located), *map(os.path.abspath, python_path), *own_roots(import_roots(), python_path))
+    return _context(name, read_source(path, name), path, is_package, tuple(dict.fromkeys(roots)))
 
 
 def context_by_name(module: str, attribute: str) -> ModuleContext:

@@ -1,28 +1,11 @@
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from elf_pysandbox._errors import ModuleLoadError, ToolNotFoundError
 from elf_pysandbox._tools.load import load, load_source
 from tests.tools.bundles import run_tool
-
-Project = Callable[[dict[str, str | bytes]], Path]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """Write files below a new folder and return the folder."""
-
-    def write(files: dict[str, str | bytes]) -> Path:
-        for name, content in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return tmp_path
-
-    return write
+from tests.tools.conftest import Project
 
 
 def names(tool: object) -> list[str]:

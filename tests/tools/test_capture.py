@@ -1,0 +1,128 @@
+import io
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from elf_pysandbox import SandboxPool, ToolNotFoundError
+from elf_pysandbox._tools.load import load
+from elf_pysandbox._tools.tool import Tool
+from elf_pysandbox_worker.wire.values import Record
+from tests.tools import written
+from tests.tools.kinds import BY_NAME, KINDS, MODULE, PICKLED, WRITTEN, Kind, from_exec
+
+
+def how(tool: Tool) -> str:
+    if tool.context.pickled:
+        return PICKLED
+    if tool.context.name.startswith("by_name_"):
+        return BY_NAME
+    return WRITTEN if tool.context.name.startswith("captured_") else MODULE
+
+
+def plain(value: Any) -> Any:
+    """Records as the data they hold."""
+    if isinstance(value, Record):
+        return value.fields["value"] if value.kind == "enum" else value.as_dict()
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_kind_of_callable_runs_in_a_fresh_process(kind: Kind, pool: SandboxPool) -> None:
+    tool = load(kind.make())
+    assert how(tool) == kind.how
+    outcome = pool.outcome(tool, *kind.args)
+    if kind.expected is None:
+        assert outcome.status == "bad_result"
+    else:
+        assert plain(outcome.unwrap()) == kind.expected
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.how != PICKLED], ids=str)
+def test_every_kind_of_callable_with_source_runs_under_the_language_policy(
+    kind: Kind, restricted: SandboxPool
+) -> None:
+    outcome = restricted.outcome(load(kind.make()), *kind.args)
+    assert (
+        (outcome.status == "bad_result")
+        if kind.expected is None
+        else plain(outcome.unwrap()) == kind.expected
+    )
+
+
+def test_a_callable_without_source_is_refused_under_the_language_policy(restricted: SandboxPool) -> None:
+    outcome = restricted.outcome(load(from_exec("def f(): return 1", "f")))
+    assert outcome.status in ("denied", "load_failed")
+
+
+@pytest.mark.parametrize(
+    ("thing", "named"),
+    [
+        (threading.Lock(), "_thread.lock"),
+        (io.open("/dev/null"), "TextIOWrapper"),  # noqa: SIM115, UP020 - it is closed below
+        (socket.socket(), "socket.socket"),
+        (threading.Thread(), "threading.Thread"),
+        ((i for i in "a"), "generator"),
+        ({"a": [threading.Lock()]}, r"\['a'\]\[0\] is a _thread.lock"),
+    ],
+)
+def test_what_cannot_be_shipped_is_named(thing: Any, named: str) -> None:
+    try:
+        with pytest.raises(ToolNotFoundError, match=rf"closure variable 'thing'.*{named}"):
+            load(written.holding(thing))
+    finally:
+        if hasattr(thing, "close"):
+            thing.close()
+
+
+def test_an_unshippable_global_is_named() -> None:
+    with pytest.raises(ToolNotFoundError, match=r"global .lock. is a _thread\.lock"):
+        load(written.uses_lock)
+
+
+def test_a_pickled_callable_with_an_open_file_is_refused() -> None:
+    with open("/dev/null") as file:
+        function = from_exec("def make(file):\n    return lambda: file.name", "make")(file)
+        with pytest.raises(ToolNotFoundError, match="TextIOWrapper"):
+            load(function)
+
+
+def test_something_not_callable_is_refused() -> None:
+    with pytest.raises(ToolNotFoundError, match="cannot be called"):
+        load(3)  # type: ignore[arg-type]
+
+
+def test_capturing_is_deterministic() -> None:
+    keys = {load(kind.make()).key for kind in KINDS if kind.how == WRITTEN}
+    assert keys == {load(kind.make()).key for kind in KINDS if kind.how == WRITTEN}
+
+
+def test_two_meanings_of_one_name_are_never_mixed_up(pool: SandboxPool) -> None:
+    one = from_exec("K = 1\ndef f(): return K", "f")
+    namespace = {"f": one, "K": 2}
+    exec("def g(): return [f(), K]", namespace)
+    assert pool.call(load(namespace["g"])) == [1, 2]  # type: ignore[arg-type]
+
+
+def test_a_script_that_calls_its_own_function_works(project: Any) -> None:
+    root = project(
+        {
+            "script.py": "from elf_pysandbox import SandboxPool\nfrom helpers import K\n"
+            "def f(x):\n    return x * K + g()\ndef g():\n    return 1\n"
+            "if __name__ == '__main__':\n    with SandboxPool(2) as pool:\n        print(pool.call(f, 4))\n",
+            "helpers.py": "K = 3\n",
+        }
+    )
+    done = subprocess.run(
+        [sys.executable, str(root / "script.py")], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout.strip(), done.stderr) == ("13", "")
+
+
+def test_the_traceback_shows_the_lines_as_written(pool: SandboxPool) -> None:
+    outcome = pool.outcome(load(written.outer("a")[0]), 1)
+    assert outcome.status == "raised"
+    assert outcome.error.info.traceback[-1].source == "n += x"  # type: ignore[union-attr]
