@@ -19,13 +19,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import elf_pysandbox_worker
 import msgspec
-from elf_pysandbox_worker import isolation
-from elf_pysandbox_worker.isolation import LayerMissing
-from elf_pysandbox_worker.wire.messages import Confinement, LayerReport
 
+import elf_pysandbox_worker
 from elf_pysandbox._policy import DEFAULT_LAYERS, LAYER_NAMES
+from elf_pysandbox_worker import isolation
+from elf_pysandbox_worker.isolation import LayerMissing, bpf, libc, mounts, namespaces, seccomp
+from elf_pysandbox_worker.isolation.syscalls import NUMBERS
+from elf_pysandbox_worker.wire.messages import Confinement, LayerReport
 
 Position = Literal["keeper", "template", "worker"]
 WAIT_S = 60.0
@@ -61,6 +62,62 @@ def only(*names: str, mode: str = "require") -> dict[str, str]:
 def without(*names: str) -> dict[str, str]:
     """Return the default modes with these layers off."""
     return dict.fromkeys(names, "off")
+
+
+def become_ordinary_user() -> None:
+    """Go on as uid 1000, on a machine where only root may reach the interpreter; for `before`.
+
+    The interpreter is shown at its own path in a mount namespace of this process, since a folder above it may
+    be closed to others (/root usually is).
+    """
+    if os.geteuid() != 0:
+        return
+    _show_interpreter()
+    os.setgroups([])
+    os.setresgid(1000, 1000, 1000)
+    os.setresuid(1000, 1000, 1000)
+    # As after setpriv(1): a program started by that user is dumpable.
+    libc.prctl(libc.PR_SET_DUMPABLE, 1)
+
+
+def _show_interpreter() -> None:
+    top = "/" + sys.base_prefix.split("/")[1]
+    if os.stat(top).st_mode & 0o005 == 0o005:
+        return
+    libc.call("unshare", namespaces.CLONE_NEWNS)
+    mounts.make_private()
+    tree = mounts.copy_tree(sys.base_prefix, mounts.RDONLY)
+    mounts.tmpfs(top, "mode=0755")
+    os.makedirs(sys.base_prefix)
+    mounts.attach(tree, sys.base_prefix)
+    os.close(tree)
+
+
+def answer(error: int, *names: str) -> Callable[[], None]:
+    """Return a `before` that makes system calls fail, as a host or a container's profile does."""
+
+    def before() -> None:
+        program = bpf.Program()
+        program.load(bpf.NUMBER)
+        for name in names:
+            program.equal(NUMBERS[name], then="refuse")
+        program.allow()
+        program.label("refuse")
+        program.fail(error)
+        libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+        seccomp.load(program.assemble())
+
+    return before
+
+
+def both(*steps: Callable[[], None]) -> Callable[[], None]:
+    """Return a `before` that does these one after the other."""
+
+    def before() -> None:
+        for step in steps:
+            step()
+
+    return before
 
 
 @dataclass(frozen=True)

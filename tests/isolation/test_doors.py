@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from elf_pysandbox_worker.isolation import LAYERS
-
 from elf_pysandbox._policy import LAYER_NAMES
+from elf_pysandbox_worker.isolation import LAYERS
 from tests.isolation.driver import run
 
 

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from elf_pysandbox_worker.isolation import libc
+from elf_pysandbox_worker.isolation import libc, no_new_privs
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing
 from elf_pysandbox_worker.isolation.mount_namespace import DEVICES, SCRATCH_ROOT
@@ -72,6 +72,7 @@ class Landlock:
         return None
 
     def apply(self, context: Context, door: Door) -> str:
+        no_new_privs.demand()
         spec, version = context.spec, abi()
         handled = files_handled(version)
         with ruleset(version) as rules:
@@ -81,7 +82,6 @@ class Landlock:
                 allow(rules, path, (_WRITE | _READ) & handled)
             for path in DEVICES:
                 allow(rules, path, _DEVICE & handled)
-            # Needs no_new_privs, which the layer before this one set.
             libc.call("landlock_restrict_self", rules, 0)
         return f"ABI {version}: {', '.join(_restricted(version))}"
 

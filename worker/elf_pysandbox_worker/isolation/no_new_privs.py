@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.context import Context, Door
-from elf_pysandbox_worker.isolation.errors import Missing
+from elf_pysandbox_worker.isolation.errors import Missing, Unavailable
 from elf_pysandbox_worker.wire.messages import Confinement
 
 
@@ -24,3 +24,11 @@ class NoNewPrivs:
 
 
 LAYER = NoNewPrivs()
+
+
+def demand() -> None:
+    """Raise Unavailable unless the bit is set: an unprivileged process may not restrict itself without it."""
+    if libc.prctl(libc.PR_GET_NO_NEW_PRIVS) == 0:
+        raise Unavailable(
+            "it needs the layer no_new_privs, which does not hold", "Set no_new_privs to 'require'"
+        )

@@ -13,7 +13,7 @@ import functools
 import itertools
 import struct
 
-from elf_pysandbox_worker.isolation import bpf, libc, rules
+from elf_pysandbox_worker.isolation import bpf, libc, no_new_privs, rules
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing
 from elf_pysandbox_worker.isolation.rules import Features
@@ -46,6 +46,7 @@ class Seccomp:
         return None
 
     def apply(self, context: Context, door: Door) -> str:
+        no_new_privs.demand()
         features = features_of(context)
         filter_bytes = program(features)
         load(filter_bytes)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
+import termios
 
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing
@@ -21,14 +24,27 @@ class Session:
 
     def apply(self, context: Context, door: Door) -> str:
         if door == "keeper":
-            # A leader of its process group may not call setsid(2), but then it has its own session already
-            # or gets one here by leading nothing: the keeper was forked, so it never leads a group.
             if os.getpid() != os.getsid(0):
                 os.setsid()
+            else:
+                _give_up_terminal()
         else:
             # Its own group: a signal to the template's group never reaches the keeper.
             os.setpgid(0, 0)
         return "own session, no terminal"
+
+
+def _give_up_terminal() -> None:
+    """A leader keeps its session, and may not call setsid(2), but can let go of the terminal."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return  # It has none.
+    # The kernel hangs up on the session's foreground group now, which is this process.
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    fcntl.ioctl(terminal, termios.TIOCNOTTY)
+    signal.signal(signal.SIGHUP, earlier)
+    os.close(terminal)
 
 
 LAYER = Session()
