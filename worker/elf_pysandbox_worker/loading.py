@@ -21,7 +21,6 @@ SYNC, ASYNC, GENERATOR, ASYNC_GENERATOR = "sync", "async", "generator", "async_g
 Converter = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 
 
-
 @dataclass(slots=True)
 class Target:
     """What a path names: the callable, how it runs, how its arguments are converted first."""
@@ -101,7 +100,9 @@ def _kind(function: Any) -> str:
     call = function
     if not inspect.isroutine(function) and not inspect.isclass(function):
         call = inspect.unwrap(function) if hasattr(function, "__wrapped__") else function
-        call = getattr(call, "func", None) or getattr(type(call), "__call__", call)  # partial, callable object
+        call = getattr(call, "func", None) or getattr(
+            type(call), "__call__", call
+        )  # partial, callable object
     if inspect.iscoroutinefunction(call):
         return ASYNC
     if inspect.isasyncgenfunction(call):

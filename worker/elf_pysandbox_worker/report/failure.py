@@ -83,7 +83,9 @@ def _message(error: BaseException) -> str:
 
 def _notes(error: BaseException) -> list[str]:
     try:
-        notes = [_cut(note, _MESSAGE) for note in getattr(error, "__notes__", ())[:_NOTES] if isinstance(note, str)]
+        notes = [
+            _cut(note, _MESSAGE) for note in getattr(error, "__notes__", ())[:_NOTES] if isinstance(note, str)
+        ]
     except BaseException:
         notes = []
     hint = _hint(error)
@@ -110,7 +112,9 @@ def _frames(traceback: TracebackType | None) -> list[FrameData]:
             line = traceback.tb_lineno or 0
             source = linecache.getline(code.co_filename, line).strip()
             name = getattr(code, "co_qualname", code.co_name)
-            frames.append(FrameData(_cut(code.co_filename, 1000), line, _cut(name, _NAME), _cut(source, _SOURCE_LINE)))
+            frames.append(
+                FrameData(_cut(code.co_filename, 1000), line, _cut(name, _NAME), _cut(source, _SOURCE_LINE))
+            )
             if len(frames) > 2 * _FRAMES:
                 del frames[_FRAMES]  # deep recursion: the first and the last calls tell most
         traceback = traceback.tb_next

@@ -155,15 +155,18 @@ def write_array(writer: Writer, array: Any) -> None:
     writer.need(array.nbytes)  # before the copy below: a broadcast array may be far larger than its memory
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     flat = numpy().ascontiguousarray(array.T if order == "F" else array).reshape(-1)
-    data = memoryview(flat.view("u1") if flat.size else b"")
-    writable = bool(array.flags.writeable)
-    data = data if writable else data.toreadonly()
-    writer.tagged(tags.NDARRAY, _write_array, writer, [description, list(array.shape), order, writable], data)
+    data = memoryview(flat.view("u1") if flat.size else bytearray())
+    if not array.flags.writeable:
+        data = data.toreadonly()
+    writer.tagged(tags.NDARRAY, _write_array, writer, [description, list(array.shape), order], data)
 
 
 def _write_array(writer: Writer, head: list[Any], data: memoryview) -> None:
-    writer.put(b"\x95" + b"".join(map(tags.encode, head)))
-    writer.write_bytes(data, tags.BYTEARRAY, tags.BYTEARRAY_BUFFER)
+    writer.put(b"\x94" + b"".join(map(tags.encode, head)))
+    if data.readonly:
+        writer.write_bytes(data, tags.BYTES, tags.BYTES_BUFFER)
+    else:
+        writer.write_bytes(data, tags.BYTEARRAY, tags.BYTEARRAY_BUFFER)
 
 
 # -- receiving ----------------------------------------------------------------------------------------------
@@ -172,22 +175,20 @@ def _write_array(writer: Writer, head: list[Any], data: memoryview) -> None:
 def load(reader: Reader, payload: memoryview) -> Any:
     """Return the array of a payload, over the memory its data came in."""
     head = reader.items(payload)
-    if len(head) != 5 or type(head[2]) is not str or type(head[3]) is not bool:
+    if len(head) != 4 or type(head[2]) is not str or type(head[3]) not in (bytes, bytearray):
         raise WireError("no array")
-    description, shape, order, writable, data = head
-    if order not in ("C", "F") or type(data) not in (bytes, bytearray):
+    description, shape, order, data = head
+    if order not in ("C", "F"):
         raise WireError("no array")
     np = numpy()
     dtype = build(description)
     sizes = _shape(shape, 1 << 48)
     if math.prod(sizes) * dtype.itemsize != len(data):
         raise WireError(f"array of shape {sizes} and dtype {dtype} with {len(data)} bytes")
-    if not len(data):
-        array = np.empty(sizes, dtype, order)
-    else:
-        array = np.frombuffer(data, dtype).reshape(sizes, order=order)
-    if array.flags.writeable and not writable:
-        array.flags.writeable = False
+    if len(data):
+        return np.frombuffer(data, dtype).reshape(sizes, order=order)
+    array = np.empty(sizes, dtype, order)
+    array.flags.writeable = type(data) is bytearray
     return array
 
 

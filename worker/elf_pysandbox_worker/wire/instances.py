@@ -67,7 +67,7 @@ def write(writer: Writer, value: Any) -> None:
     except Exception as error:  # a property of the value's own class
         raise writer.refuse(value, f"has a field that cannot be read: {type(error).__name__}") from error
     if found is None:
-        raise writer.refuse(value, f"is a {full_name(kind)}, which cannot cross", _hint(value))
+        raise writer.refuse(value, f"is of type {full_name(kind)}, which cannot cross", _hint(value))
     how, fields, mutable = found
     if mutable:
         writer.enter(value)

@@ -18,9 +18,23 @@ _SPELT: Final = frozenset({int, float, bool, str, bytes, type(None), complex})
 
 
 def spell(root: str, steps: Sequence[Step]) -> str:
-    """Return the path of `steps` below `root`; the middle of a very long one is left out."""
+    """Return the path of `steps` below `root`; the middle of a very long one is left out.
+
+    An empty root is a call's `(args, kwargs)`: its parts go by the names that the caller gave them.
+    """
+    if not root and steps:
+        root, steps = _spell_argument(steps)
     path = root + "".join(map(_spell_step, steps))
     return path if len(path) <= _MAX_PATH else f"{path[: _MAX_PATH // 2]}…{path[-_MAX_PATH // 2 :]}"
+
+
+def _spell_argument(steps: Sequence[Step]) -> tuple[str, Sequence[Step]]:
+    """Return the name of the argument that `steps` begin with, and the steps below it."""
+    if steps[0] == 0:
+        return "args", steps[1:]
+    if len(steps) > 1 and isinstance(steps[1], tuple) and isinstance(steps[1][1], str):
+        return steps[1][1], steps[2:]
+    return "kwargs", steps[1:]
 
 
 def _spell_step(step: Step) -> str:

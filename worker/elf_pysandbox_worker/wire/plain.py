@@ -9,7 +9,7 @@ mixed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import Any, Final
 
@@ -36,51 +36,58 @@ def plain_boxes(level: list[Any], seen: set[int], room: int, depth: int) -> set[
         The items of a container that lies `depth` levels below the root.
     """
     found: set[int] = set()
+    count = 0  # of boxes; more than `found` has means that one came twice
     while True:
         kinds = set(map(type, level))
         room -= _ITEM_BYTES * len(level)
         if not kinds <= PLAIN or room < 0:
             return None
         if str in kinds:
-            room -= _text_bytes(level if kinds == _STR else [x for x in level if type(x) is str], room)
-            if room < 0:
-                return None
+            room = _less_text(room, level if len(kinds) == 1 else [x for x in level if type(x) is str])
         if kinds <= LEAVES:
-            return found
+            return found if room >= 0 and found.isdisjoint(seen) else None
         boxes = level if kinds <= BOXES else [x for x in level if type(x) in BOXES]
-        ids = set(map(id, boxes))
+        found.update(map(id, boxes))
+        count += len(boxes)
         depth += 1
-        if (
-            len(ids) < len(boxes)
-            or depth >= MAX_DEPTH
-            or not (ids.isdisjoint(found) and ids.isdisjoint(seen))
-        ):
+        if len(found) < count or depth >= MAX_DEPTH:
             return None
-        found |= ids
-        level, keys = _inside(boxes, kinds)
+        if dict not in kinds:
+            level = list(chain.from_iterable(boxes))
+            continue
+        dicts = [x for x in boxes if type(x) is dict] if list in kinds else boxes
+        keys = list(chain.from_iterable(dicts))
         if not set(map(type, keys)) <= _STR:
             return None
-        room -= _ITEM_BYTES * len(keys) + _text_bytes(keys, room)
+        room = _less_text(room, keys) - _ITEM_BYTES * len(keys)
+        level = list(chain.from_iterable(map(dict.values, dicts)))
+        if list in kinds:
+            level += chain.from_iterable([x for x in boxes if type(x) is list])
 
 
-def _inside(boxes: list[Any], kinds: set[type]) -> tuple[list[Any], list[str]]:
-    """Return the items of all boxes, and the keys of those that are dicts."""
-    if dict not in kinds:
-        return list(chain.from_iterable(boxes)), []
-    dicts = boxes if list not in kinds else [x for x in boxes if type(x) is dict]
-    keys = list(chain.from_iterable(dicts))
-    items = list(chain.from_iterable(map(dict.values, dicts)))
-    if list in kinds:
-        items += chain.from_iterable([x for x in boxes if type(x) is list])
-    return items, keys
+def _less_text(room: int, texts: list[str]) -> int:
+    """Return `room` less an upper bound of the UTF-8 bytes in `texts`, tight only where that matters."""
+    chars = sum(map(len, texts))
+    if 4 * chars > room and all(map(str.isascii, texts)):
+        return room - chars
+    return room - 4 * chars
 
 
-def _text_bytes(texts: list[str], room: int) -> int:
-    """Return an upper bound of the UTF-8 bytes in `texts`; close enough that only near `room` it matters."""
-    count = sum(map(len, texts))
-    if 4 * count <= room or count > room:
-        return 4 * count
-    return count if all(map(str.isascii, texts)) else 4 * count
+def is_flat(box: list[Any] | tuple[Any, ...] | dict[Any, Any], room: int) -> bool:
+    """Whether all items of `box` are leaves and its keys str, in surely less than `room` bytes.
+
+    What `plain_boxes` says for the commonest case, in a third of its time.
+    """
+    items: Collection[Any] = box
+    if type(box) is dict:
+        if not set(map(type, box)) <= _STR:
+            return False
+        room -= 4 * sum(map(len, box))
+        items = box.values()
+    kinds = set(map(type, items))
+    if str in kinds:
+        room -= 4 * sum([len(item) for item in items if type(item) is str])
+    return kinds <= LEAVES and room > 2 * _ITEM_BYTES * (len(box) + 1)
 
 
 def only(kinds: frozenset[type], items: Iterable[object]) -> bool:

@@ -41,7 +41,9 @@ def _typed(leaf: Any) -> Any:
     return kind
 
 
-decode_plain: Final = Decoder(_typed(None | bool | int | float | str)).decode
+_PLAIN: Final = _typed(None | bool | int | float | str)
+decode_plain: Final = Decoder(_PLAIN).decode
+decode_call: Final = Decoder(tuple[list[_PLAIN], dict[str, _PLAIN]]).decode  # type: ignore[valid-type]
 _decode_shape: Final = Decoder(_typed(None | bool | int | float | str | Ext)).decode
 _decode_rows: Final = Decoder(list[list[bool | int | float | str | None]]).decode
 
@@ -129,11 +131,13 @@ class Reader:
         leaf = LOAD.get(code)
         if leaf is not None:
             return leaf(data)
-        load = _TAGGED.get(code)
-        if load is None:
-            raise WireError(f"no kind of value has code {code}")
         self.charge(_PRICE.get(code, 0))
-        return load(self, data)
+        load = _TAGGED.get(code)
+        if load is not None:
+            return load(self, data)
+        if code in _TABLES:
+            return self._load_table(code, data)
+        raise WireError(f"no kind of value has code {code}")
 
     def parts(self, data: memoryview, *kinds: type) -> Any:
         """Return the array in a payload, whose items must be of these exact types."""
@@ -230,6 +234,11 @@ class Reader:
 
         return arrays.load_scalar(self, data)
 
+    def _load_table(self, code: int, data: memoryview) -> Any:
+        from elf_pysandbox_worker.wire import tables
+
+        return tables.load(self, code, data)
+
 
 _decode_raw: Final = Decoder().decode
 
@@ -275,3 +284,13 @@ _TAGGED: Final[dict[int, Callable[[Reader, memoryview], Any]]] = {
     tags.NDARRAY: Reader._load_array,
     tags.NUMPY_SCALAR: Reader._load_scalar,
 }
+_TABLES: Final = frozenset(
+    {
+        tags.DATAFRAME,
+        tags.SERIES,
+        tags.INDEX,
+        tags.TIMESTAMP,
+        tags.PANDAS_TIMEDELTA,
+        tags.PANDAS_SINGLETON,
+    }
+)

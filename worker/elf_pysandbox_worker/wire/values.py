@@ -26,11 +26,11 @@ from elf_pysandbox_worker.wire.errors import (
     WireTooLarge,
 )
 from elf_pysandbox_worker.wire.frames import Buffer
-from elf_pysandbox_worker.wire.plain import LEAVES, plain_boxes
-from elf_pysandbox_worker.wire.reader import Reader, Rebuild, decode_plain
+from elf_pysandbox_worker.wire.plain import BOXES, LEAVES, is_flat, plain_boxes
+from elf_pysandbox_worker.wire.reader import Reader, Rebuild, decode_call, decode_plain
 from elf_pysandbox_worker.wire.record import Record
 from elf_pysandbox_worker.wire.scan import DEFAULT_CAPS, HARMLESS, TRUSTED_CAPS, Caps
-from elf_pysandbox_worker.wire.tags import encode, ext
+from elf_pysandbox_worker.wire.tags import encode, ext, ext_head
 from elf_pysandbox_worker.wire.writer import Writer
 
 __all__ = [
@@ -102,9 +102,12 @@ def pack(value: Any, *, max_bytes: int, root: str = "result") -> Packed:
 
 def _pack_plain(value: Any, room: int) -> bytes | None:
     """Return the value encoded if it is made of plain types and surely fits; else None."""
-    if type(value) not in LEAVES and plain_boxes([value], set(), room, -1) is None:
+    kind = type(value)
+    if kind not in LEAVES and not (
+        kind in BOXES and (is_flat(value, room) or plain_boxes([value], set(), room, -1) is not None)
+    ):
         return None
-    if type(value) is str and 4 * len(value) > room:
+    if kind is str and 4 * len(value) > room:
         return None
     try:
         return encode(value)
@@ -114,7 +117,8 @@ def _pack_plain(value: Any, room: int) -> bytes | None:
 
 def _pack_call(args: tuple[Any, ...], kwargs: dict[Any, Any], room: int) -> bytes | None:
     """Return `(args, kwargs)` encoded if all in it is plain; the two containers go without tags."""
-    if plain_boxes([*args, kwargs], set(), room, 0) is None:
+    flat = is_flat(kwargs, room) and (not args or is_flat(args, room - 4 * len(kwargs)))
+    if not flat and plain_boxes([*args, kwargs], set(), room, 0) is None:
         return None
     try:
         return ext(tags.CALL, encode((args, kwargs)))
@@ -123,7 +127,7 @@ def _pack_call(args: tuple[Any, ...], kwargs: dict[Any, Any], room: int) -> byte
 
 
 def unpack(
-    data: bytes | memoryview,
+    data: bytes | memoryview | msgspec.Raw,
     buffers: Sequence[bytes | bytearray] = (),
     *,
     caps: Caps = DEFAULT_CAPS,
@@ -133,7 +137,7 @@ def unpack(
 
     Parameters
     ----------
-    data : bytes or memoryview
+    data : bytes, memoryview or msgspec.Raw
         What `Packed.data` was.
     buffers : sequence of bytes or bytearray
         What `Packed.buffers` was. Arrays and bytearrays keep the buffer they were given; they are not copied.
@@ -149,17 +153,44 @@ def unpack(
         A `WireError`: the value would take more memory, items or levels than `caps` allows.
     """
     try:
+        if type(data) is msgspec.Raw:
+            data = memoryview(data)
         if len(data) <= HARMLESS and not buffers:
             try:
-                value = decode_plain(data)
+                return _unpack_small(data)
             except msgspec.ValidationError:
-                pass
-            else:
-                if len(encode(value)) == len(data):
-                    return value
+                pass  # tags in it, or hostile
         return Reader(buffers, caps, rebuild).read(data)
     except WireError:
         raise
     except Exception as error:
         # The one door: every loader may raise what its constructor raises.
         raise WireError(f"no valid value: {type(error).__name__}: {str(error)[:200]}") from None
+
+
+def _unpack_small(data: bytes | memoryview) -> Any:
+    """Return a plain value, or a call with plain arguments; too short to become large.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        It is neither.
+    """
+    head = _CALL_HEADS.get(data[0])
+    if head is None or data[head - 1] != tags.CALL:
+        value = decode_plain(data)
+        size = len(encode(value))
+    else:
+        payload = data[head:]
+        if data[:head] != ext_head(tags.CALL, len(payload)):
+            raise WireError("call of another length than it says")
+        args, kwargs = decode_call(payload)
+        size = len(encode((args, kwargs))) + head
+        value = tuple(args), kwargs
+    if size != len(data):
+        raise WireError("key given twice, or a spelling that is not the shortest")
+    return value
+
+
+_CALL_HEADS: Final = {0xC7: 3, 0xC8: 4, 0xD4: 2, 0xD5: 2, 0xD6: 2, 0xD7: 2, 0xD8: 2}
+"""First byte of an ext item -> bytes of its head, of which the last is the code."""
