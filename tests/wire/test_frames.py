@@ -106,7 +106,7 @@ def test_parse_single_ignores_frames_with_reserved_bits() -> None:
         (struct.pack("<IHH", 1001, 0, 0), "over the caps"),
         (struct.pack("<IHH", 0xFFFF_FFFF, 0, 0), "over the caps"),
         (struct.pack("<IHH", 0, 9, 0), "over the caps"),
-        (struct.pack("<IHH", 0, 0, 1), "over the caps"),
+        (struct.pack("<IHH", 0, 0, 1), "reserved bits"),
         (struct.pack("<IHHQ", 0, 1, 0, 200_001), "is over the cap of 200000"),
         (struct.pack("<IHHQ", 0, 1, 0, (1 << 64) - 1), "is over the cap of 200000"),
         (struct.pack("<IHHQQ", 0, 2, 0, 150_000, 150_000), "is over the cap of 200000"),

@@ -207,5 +207,3 @@ def _start_threads(count: int) -> None:
             threading.Thread(target=gate.wait, daemon=True).start()
     finally:
         gate.set()
-
-

@@ -26,9 +26,9 @@ import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
-from elf_pysandbox_worker.wire.errors import WireError
+from elf_pysandbox_worker.wire.errors import WireError, WireTooLarge
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -44,7 +44,7 @@ _WRITABLE = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class FrameCaps:
-    """How much of a frame is accepted; beyond is a `WireError` before anything is allocated.
+    """How much of a frame is accepted; beyond is a `WireTooLarge` before anything is allocated.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class FrameReader:
     def __init__(self, caps: FrameCaps) -> None:
         self._caps = caps
         self._pending = bytearray()
-        self._broken = ""
+        self._broken: WireError | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -143,10 +143,12 @@ class FrameReader:
         Raises
         ------
         WireError
-            The stream is no sequence of frames within the caps.
+            The stream is no sequence of frames.
+        WireTooLarge
+            A `WireError`: the next frame is over the caps.
         """
-        if self._broken:
-            raise WireError(self._broken)
+        if self._broken is not None:
+            raise self._broken.with_traceback(None)
         if self._body is None and not self._read_front():
             return None
         while self._piece is not None or self._sizes:
@@ -188,8 +190,8 @@ class FrameReader:
         WireError
             It ended inside a frame.
         """
-        if self._broken:
-            raise WireError(self._broken)
+        if self._broken is not None:
+            raise self._broken.with_traceback(None)
         if self._pending or self._head is not None:
             raise WireError("the stream ended inside a frame")
 
@@ -199,10 +201,10 @@ class FrameReader:
             if len(self._pending) < HEADER_BYTES:
                 return False
             payload, count, reserved = _HEADER.unpack(self._take(HEADER_BYTES))
-            if reserved or payload > self._caps.payload or count > min(self._caps.buffers, MAX_BUFFERS):
-                self._fail(
-                    f"frame header over the caps: {payload} bytes, {count} buffers, reserved {reserved}"
-                )
+            if reserved:
+                self._fail(WireError("frame with reserved bits"))
+            if payload > self._caps.payload or count > min(self._caps.buffers, MAX_BUFFERS):
+                self._fail(WireTooLarge(f"frame over the caps: {payload} bytes and {count} buffers"))
             self._head = payload, count
         payload, count = self._head
         if self._sizes is None:
@@ -211,7 +213,7 @@ class FrameReader:
             sizes = struct.unpack(f"<{count}Q", self._take(8 * count))
             total = payload + sum(size & ~_WRITABLE for size in sizes)
             if total > self._caps.total:
-                self._fail(f"frame of {total} bytes is over the cap of {self._caps.total}")
+                self._fail(WireTooLarge(f"frame of {total} bytes is over the cap of {self._caps.total}"))
             self._sizes = list(reversed(sizes))
         if len(self._pending) < payload:
             return False
@@ -225,8 +227,7 @@ class FrameReader:
             try:
                 self._piece = _Piece(self._sizes.pop())
             except MemoryError:
-                self._fail("no memory for a buffer of the declared size")
-                raise
+                self._fail(WireTooLarge("no memory for a buffer of the declared size"))
         if self._pending:
             used = self._piece.take(self._pending)
             del self._pending[:used]
@@ -242,9 +243,9 @@ class FrameReader:
         del self._pending[:count]  # moves the start of a bytearray, not its contents
         return taken
 
-    def _fail(self, reason: str) -> None:
-        self._broken = reason
-        raise WireError(reason)
+    def _fail(self, error: WireError) -> NoReturn:
+        self._broken = error
+        raise error
 
 
 class _Piece:
