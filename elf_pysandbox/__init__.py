@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from elf_pysandbox._policy import Files as Files
     from elf_pysandbox._policy import Policy as Policy
     from elf_pysandbox._pool import SandboxPool as SandboxPool
+    from elf_pysandbox._settings import Setting as Setting
+    from elf_pysandbox._settings import Settings as Settings
     from elf_pysandbox._statistics import PoolStatistics as PoolStatistics
 
 _ERRORS = """BadResultError CallCancelledError CallDeniedError CallError CallRejectedError CallTimeoutError
@@ -60,6 +62,7 @@ _HOMES = {
     "_outcome": "Event ItemEvent LayerState Outcome OutputEvent Usage",
     "_policy": "Files Policy",
     "_pool": "SandboxPool",
+    "_settings": "Setting Settings",
     "_statistics": "PoolStatistics",
 }
 _home_of = {name: home for home, names in _HOMES.items() for name in names.split()}

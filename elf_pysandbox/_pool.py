@@ -186,6 +186,28 @@ class SandboxPool(concurrent.futures.Executor):
         """Call a tool and return how that ended; never raises for what the tool does."""
         return self._run(tool, "call", args, kwargs, {})
 
+    def operation(
+        self,
+        name: str,
+        tool: Any,
+        /,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        **options: str,
+    ) -> Outcome:
+        """Do something with a tool besides calling it, where it is confined; as `outcome` otherwise.
+
+        Parameters
+        ----------
+        name : str
+            What to do: ``"profile"`` measures one call.
+        args, kwargs
+            Arguments of the call that the operation makes, where it makes one.
+        **options : str
+            The operation's own options.
+        """
+        return self._run(tool, name, tuple(args), kwargs or {}, options)
+
     def _run(self, tool: Any, op: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, str]) -> Outcome:
         prepared = self._prepare(tool, op, args, kwargs, options)
         if isinstance(prepared, Outcome):

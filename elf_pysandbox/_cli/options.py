@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from elf_pysandbox import ConfigurationError, Files, Limits, Policy
+from elf_pysandbox import ConfigurationError, Limits, Policy, Settings
 
 _OPTIONS = (
     click.option("--args", "arguments", metavar="JSON", help="Arguments: a JSON object or array, @FILE, or - for stdin."),
@@ -34,29 +34,32 @@ def call_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def limits_from(timeout: float | None, cpu: float | None, memory: int | None) -> Limits:
-    """Return the default limits with those given."""
-    given = {"wall_s": timeout, "cpu_s": cpu, "memory_mb": memory}
+@contextmanager
+def refuse_usage() -> Iterator[None]:
+    """Tell a configuration that cannot be used as a usage error (exit code 2)."""
     try:
-        return replace(Limits(), **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        yield
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from None
+
+
+def limits_from(timeout: float | None, cpu: float | None, memory: int | None) -> Limits:
+    """Return the limits of the settings, with those given on the command line."""
+    with refuse_usage():
+        return Settings.resolve({"wall_s": timeout, "cpu_s": cpu, "memory_mb": memory}).limits
 
 
 def policy_from(
     profile: str | None, imports: tuple[str, ...], read: tuple[str, ...], write: tuple[str, ...], scratch: int,
     env: tuple[str, ...],
 ) -> Policy:  # fmt: skip
-    """Return the default policy with the grants given."""
+    """Return the policy of the settings, with the grants given on the command line."""
     for path in (*read, *write):
         if not Path(path).exists():
             raise click.UsageError(f"{path!r} does not exist; only what exists can be granted")
-    try:
-        files = Files(read=read, write=write, scratch_mb=scratch)
-        chosen = Policy() if profile is None else Policy(profile=profile)  # type: ignore[arg-type]
-        return replace(chosen, allowed_imports=imports, files=files, env=env)
-    except ConfigurationError as error:
-        raise click.UsageError(str(error)) from None
+    given = {"profile": profile, "allowed_imports": imports, "read": read, "write": write, "env": env}
+    with refuse_usage():
+        return Settings.resolve({name: value or None for name, value in given.items()} | {"scratch_mb": scratch or None}).policy
 
 
 def arguments_from(text: str | None, pairs: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:

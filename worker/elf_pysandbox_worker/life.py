@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from elf_pysandbox_worker import loading
+from elf_pysandbox_worker import loading, operations
 from elf_pysandbox_worker.errors import BadArguments
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire import values
@@ -141,9 +141,7 @@ def _failure(call: Call, status: str, error: BaseException) -> Failure:
 def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes]) -> Any:
     target = tool.target(call.path)
     if call.op != "call":
-        from elf_pysandbox_worker import operations
-
-        return operations.run(call.op, tool, target, call)
+        return operations.run(call.op, tool, target, call, buffers)
     args, kwargs = values.unpack(call.arguments, buffers)
     if target.convert is not None:
         args, kwargs = target.convert(args, kwargs)
