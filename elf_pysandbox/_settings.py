@@ -1,8 +1,9 @@
 """Settings: where the limits and the policy of an edge come from.
 
-Decided here and nowhere else: the names of the settings, how each is written in an environment variable, and which
-source wins. From strongest to weakest: the call, the command line, ``PYSANDBOX_*`` variables, ``[tool.pysandbox]``
-of the nearest pyproject.toml, the defaults of the profile. Each value remembers its source.
+Decided here and nowhere else: the names of the settings, how each is written in an environment variable, and
+which source wins. From strongest to weakest: the call, the command line, ``PYSANDBOX_*`` variables,
+``[tool.pysandbox]`` of the nearest pyproject.toml, the defaults of the profile. Each value remembers its
+source.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from elf_pysandbox._policy import Files, Policy
 
 PREFIX = "PYSANDBOX_"
 LOCATION = "PYSANDBOX_PYPROJECT"
-"""Names the pyproject.toml to read; empty for none. Settings of a folder are trusted as much as its code is run
-unconfined by any build tool: set this to nothing in a folder whose files you did not write."""
+"""Names the pyproject.toml to read; empty for none. Settings of a folder are trusted as much as its code is
+run unconfined by any build tool: set this to nothing in a folder whose files you did not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +164,10 @@ def _check_workers(value: Any) -> None:
 
 def _defaults() -> Iterator[Setting]:
     policy, limits = Policy(), Limits()
-    special = {"read": (), "write": (), "max_workers": None, "layers": {}}
+    special: dict[str, Any] = {"read": (), "write": (), "max_workers": None, "layers": {}}
     for name in NAMES:
-        if name in special:
-            value: Any = special[name]
-        else:
-            value = getattr(limits if name in _LIMITS else policy, name)
-        yield Setting(name, value, "default")
+        home = limits if name in _LIMITS else policy
+        yield Setting(name, special[name] if name in special else getattr(home, name), "default")
 
 
 def _known(name: str, origin: str) -> None:
@@ -202,7 +200,7 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _find_pyproject(environ: Mapping[str, str], folder: Path) -> Path | None:
-    """Return the nearest pyproject.toml from `folder` upwards, or the one that `PYSANDBOX_PYPROJECT` names."""
+    """Return the nearest pyproject.toml upwards, or the one that `PYSANDBOX_PYPROJECT` names."""
     named = environ.get(LOCATION)
     if named is not None:
         return Path(named) if named else None
@@ -223,7 +221,8 @@ def _from_pyproject(environ: Mapping[str, str], folder: Path) -> Iterator[Settin
     table = document.get("tool", {}).get("pysandbox", {})
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: [tool.pysandbox] must be a table")
-    for name, value in table.items():
+    for name, written in table.items():
+        value = written
         _known(name, f"{path} [tool.pysandbox]")
         if name in ("read", "write") and isinstance(value, list):
             # Relative to the file they are written in, wherever the command is run.

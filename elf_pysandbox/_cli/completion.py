@@ -32,12 +32,14 @@ def completion(shell: str | None) -> None:
     click.echo(kind(main, {}, "pysandbox", "_PYSANDBOX_COMPLETE").source())
 
 
-class Target(click.ParamType):
+class Target(click.ParamType):  # type: ignore[type-arg]
     """A tool: completes files, then the functions in one. Their text is searched, nothing is imported."""
 
     name = "target"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
         """Return what can follow."""
         file, colon, prefix = incomplete.partition(":")
         if not colon:

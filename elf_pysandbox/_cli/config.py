@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import click
+
 from elf_pysandbox import Settings
 from elf_pysandbox._cli.options import refuse_usage
 
@@ -16,8 +17,8 @@ from elf_pysandbox._cli.options import refuse_usage
 def config(names: tuple[str, ...], as_json: bool) -> None:
     """Print every setting (or those named), its value and the place it came from.
 
-    The strongest place wins: a call's own options, the command line, PYSANDBOX_* variables, [tool.pysandbox] of the
-    nearest pyproject.toml, the defaults.
+    The strongest place wins: a call's own options, the command line, PYSANDBOX_* variables, [tool.pysandbox]
+    of the nearest pyproject.toml, the defaults.
 
     \b
     Examples:

@@ -10,19 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from elf_pysandbox import ConfigurationError, Limits, Policy, Settings
 
 _OPTIONS = (
-    click.option("--args", "arguments", metavar="JSON", help="Arguments: a JSON object or array, @FILE, or - for stdin."),
-    click.option("--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="One argument; VALUE is JSON, else text."),
+    click.option(
+        "--args",
+        "arguments",
+        metavar="JSON",
+        help="Arguments: a JSON object or array, @FILE, or - for stdin.",
+    ),
+    click.option(
+        "--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="One argument; VALUE is JSON, else text."
+    ),
     click.option("--timeout", type=float, metavar="SECONDS", help="Wall-clock limit of the call."),
     click.option("--cpu", type=float, metavar="SECONDS", help="CPU limit of the call."),
     click.option("--memory", type=int, metavar="MIB", help="Memory limit of the call."),
-    click.option("--profile", type=click.Choice(["restricted", "native"]), help="Language policy or plain CPython."),
-    click.option("--allow-import", "imports", multiple=True, metavar="MODULE", help="Let the tool import MODULE."),
+    click.option(
+        "--profile", type=click.Choice(["restricted", "native"]), help="Language policy or plain CPython."
+    ),
+    click.option(
+        "--allow-import", "imports", multiple=True, metavar="MODULE", help="Let the tool import MODULE."
+    ),
     click.option("--read", multiple=True, metavar="PATH", help="Let the tool read PATH."),
     click.option("--write", multiple=True, metavar="PATH", help="Let the tool read and write PATH."),
-    click.option("--scratch", type=int, default=0, metavar="MIB", help="Give the call a private temporary folder."),
+    click.option(
+        "--scratch", type=int, default=0, metavar="MIB", help="Give the call a private temporary folder."
+    ),
     click.option("--env", multiple=True, metavar="NAME", help="Pass the environment variable NAME on."),
 )
 
@@ -50,8 +64,8 @@ def limits_from(timeout: float | None, cpu: float | None, memory: int | None) ->
 
 
 def policy_from(
-    profile: str | None, imports: tuple[str, ...], read: tuple[str, ...], write: tuple[str, ...], scratch: int,
-    env: tuple[str, ...],
+    profile: str | None, imports: tuple[str, ...], read: tuple[str, ...], write: tuple[str, ...], scratch:
+    int, env: tuple[str, ...],
 ) -> Policy:  # fmt: skip
     """Return the policy of the settings, with the grants given on the command line."""
     for path in (*read, *write):
@@ -59,7 +73,9 @@ def policy_from(
             raise click.UsageError(f"{path!r} does not exist; only what exists can be granted")
     given = {"profile": profile, "allowed_imports": imports, "read": read, "write": write, "env": env}
     with refuse_usage():
-        return Settings.resolve({name: value or None for name, value in given.items()} | {"scratch_mb": scratch or None}).policy
+        return Settings.resolve(
+            {name: value or None for name, value in given.items()} | {"scratch_mb": scratch or None}
+        ).policy
 
 
 def arguments_from(text: str | None, pairs: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
@@ -98,6 +114,8 @@ def _parse(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise click.UsageError(f"--args is no JSON: {error}. Quote the object: --args '{{\"name\": 1}}'") from None
+        raise click.UsageError(
+            f"--args is no JSON: {error}. Quote the object: --args '{{\"name\": 1}}'"
+        ) from None
     except RecursionError:
         raise click.UsageError("--args is nested too deeply") from None

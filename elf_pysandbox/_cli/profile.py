@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from elf_pysandbox import CallError, SandboxPool
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
@@ -17,8 +18,12 @@ from elf_pysandbox._cli.printing import print_failure
 @click.command()
 @click.argument("target")
 @call_options
-@click.option("--repeat", type=click.IntRange(min=1), default=20, show_default=True, help="Calls to read the clocks of.")
-@click.option("--html", "page", type=click.Path(dir_okay=False), help="Write the flame graph as one HTML file.")
+@click.option(
+    "--repeat", type=click.IntRange(min=1), default=20, show_default=True, help="Calls to read the clocks of."
+)
+@click.option(
+    "--html", "page", type=click.Path(dir_okay=False), help="Write the flame graph as one HTML file."
+)
 @click.option("--speedscope", type=click.Path(dir_okay=False), help="Write a file for speedscope.app.")
 @click.option("--rows", type=click.IntRange(min=1), default=12, show_default=True, help="Rows of each table.")
 def profile(
@@ -33,8 +38,8 @@ def profile(
 ) -> None:
     """Measure a tool: wall and CPU time, memory, its hottest functions and lines, and the overhead of a call.
 
-    Every figure comes from fresh processes under the same confinement as a real call. Functions under 3 ms are
-    traced line by line instead of sampled; their shares are right, their times larger than without.
+    Every figure comes from fresh processes under the same confinement as a real call. Functions under 3 ms
+    are traced line by line instead of sampled; their shares are right, their times larger than without.
 
     \b
     Examples:

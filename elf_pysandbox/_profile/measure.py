@@ -1,7 +1,8 @@
 """The calls that a profile is made of.
 
-Each kind of figure comes from calls of its own: clocks first, with nothing else switched on; then stacks; then
-memory. Every call is a fresh process, so a tool with state is measured in the state right after its import.
+Each kind of figure comes from calls of its own: clocks first, with nothing else switched on; then stacks;
+then memory. Every call is a fresh process, so a tool with state is measured in the state right after its
+import.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ _INTERVAL_S = 0.001
 
 
 def profile(
-    pool: SandboxPool, tool: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, *, repeat: int = 20
+    pool: SandboxPool,
+    tool: Any,
+    args: Sequence[Any] = (),
+    kwargs: dict[str, Any] | None = None,
+    *,
+    repeat: int = 20,
 ) -> Profile:
     """Measure a tool.
 
@@ -107,7 +113,7 @@ class _Runner:
         if run_s < _SHORT_S:
             report = self.report(mode="trace")
             return "trace", int(report.number("samples")), tuple(report.stacks())
-        samples, stacks = 0, []
+        samples, stacks = 0, list[Stack]()
         deadline = time.monotonic() + _SAMPLING_BUDGET_S
         while True:
             report = self.report(mode="sample", interval_s=str(_INTERVAL_S))

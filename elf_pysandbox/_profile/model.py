@@ -1,7 +1,7 @@
 """A profile as values, and the reading of a worker's report.
 
-The report comes from the confined side, where a tool may have written anything into it: every field is checked
-here, and what does not fit ends the profile with `SandboxFaultError`, never with another exception.
+The report comes from the confined side, where a tool may have written anything into it: every field is
+checked here, and what does not fit ends the profile with `SandboxFaultError`, never with another exception.
 """
 
 from __future__ import annotations
@@ -163,7 +163,9 @@ class Profile:
         """Return (file, line, seconds) of the tool's own lines, the hottest first."""
         times: dict[tuple[str, int], float] = {}
         for stack in self.stacks:
-            place = next(((f.file, line) for f, line in reversed(stack.frames) if f.file in self.sources), None)
+            place = next(
+                ((f.file, line) for f, line in reversed(stack.frames) if f.file in self.sources), None
+            )
             if place is not None:
                 times[place] = times.get(place, 0.0) + stack.seconds
         ranked = ((file, line, seconds) for (file, line), seconds in times.items())
@@ -175,7 +177,8 @@ class Profile:
         return lines[line - 1].strip() if 0 < line <= len(lines) else ""
 
 
-# -- reading reports ------------------------------------------------------------------------------------------
+# -- reading reports
+# ------------------------------------------------------------------------------------------
 
 
 class Report:

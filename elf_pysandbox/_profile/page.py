@@ -1,7 +1,7 @@
 """A profile as one HTML file that needs nothing else: no network, no other file.
 
-All text of the tool is carried as JSON in a script element that browsers do not run, and put on the page as text
-nodes only; a content security policy forbids the page everything but its own script and style.
+All text of the tool is carried as JSON in a script element that browsers do not run, and put on the page as
+text nodes only; a content security policy forbids the page everything but its own script and style.
 """
 
 from __future__ import annotations

@@ -33,12 +33,18 @@ def size(value: float) -> str:
 
 
 def _head(profile: Profile) -> str:
-    how = f"{profile.samples} samples" if profile.mode == "sample" else "every line traced (too short to sample)"
+    how = (
+        f"{profile.samples} samples"
+        if profile.mode == "sample"
+        else "every line traced (too short to sample)"
+    )
+    median_of = len(profile.phases.run.values)
+    resident, allocated = profile.peak_memory_mb, size(profile.peak_bytes)
     return "\n".join(
         (
             profile.target,
-            f"  wall {seconds(profile.wall_s)}, cpu {seconds(profile.cpu_s)} (median of {len(profile.phases.run.values)})",
-            f"  peak memory {profile.peak_memory_mb:.1f} MiB resident, {size(profile.peak_bytes)} allocated by the call",
+            f"  wall {seconds(profile.wall_s)}, cpu {seconds(profile.cpu_s)} (median of {median_of})",
+            f"  peak memory {resident:.1f} MiB resident, {allocated} allocated by the call",
             f"  first call {seconds(profile.load_s)} with confinement and import; stacks from {how}",
         )
     )

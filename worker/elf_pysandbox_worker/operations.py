@@ -1,8 +1,8 @@
 """What a worker can do with a tool besides calling it, by the name of the operation.
 
-Each operation is a function `run(tool, target, call, buffers) -> value` in a module of its own, imported by the one
-worker that needs it. The value goes to the host as the result of a call does: it is data of the confined side, and
-the host trusts it no more than a tool's.
+Each operation is a function `run(tool, target, call, buffers) -> value` in a module of its own, imported by
+the one worker that needs it. The value goes to the host as the result of a call does: it is data of the
+confined side, and the host trusts it no more than a tool's.
 """
 
 from __future__ import annotations
@@ -37,6 +37,6 @@ def run(op: str, tool: LoadedTool, target: Target, call: Call, buffers: Sequence
     module = OPERATIONS.get(op)
     if module is None:
         raise ToolMissing(f"no operation {op!r}; there are {', '.join(OPERATIONS)}")
-    global started
+    global started  # noqa: PLW0603 - one worker, one operation
     started = time.perf_counter()
     return importlib.import_module(module).run(tool, target, call, buffers)

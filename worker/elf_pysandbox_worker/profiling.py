@@ -4,9 +4,10 @@ Four ways to measure, each with its own cost, so that none spoils the figures of
 
 - ``time``: the clock around the call, nothing else.
 - ``sample``: the stack at a steady interval, by a wall-clock timer (setitimer(2)); waiting counts as much as
-  computing. A call into C delays the signal until it returns, so each stack is given the time since the one before.
-- ``trace``: every line of the tool's own files, by `sys.settrace`. For calls too short to be sampled; times are
-  larger than without it, by a factor that grows with the number of lines run.
+  computing. A call into C delays the signal until it returns, so each stack is given the time since the one
+  before.
+- ``trace``: every line of the tool's own files, by `sys.settrace`. For calls too short to be sampled; times
+  are larger than without it, by a factor that grows with the number of lines run.
 - ``memory``: what is allocated when most is, by tracemalloc, for each of the tool's own lines.
 
 Only the tool's own frames are told, and the first frame below them that is not (a library's).
@@ -49,6 +50,7 @@ def run(tool: LoadedTool, target: Target, call: Call, buffers: Sequence[bytes]) 
     mode = call.options.get("mode", "time")
     interval = min(max(float(call.options.get("interval_s", "0.001")), 0.0001), 1.0)
     report: dict[str, Any] = {"mode": mode}
+    recorders: dict[str, Callable[[], contextlib.AbstractContextManager[None]]]
     recorders = {"sample": lambda: _sampled(interval, report, own), "trace": lambda: _traced(report, own)}
     recorders |= {"memory": lambda: _allocations(report, own), "time": contextlib.nullcontext}
     with recorders[mode]():
@@ -180,7 +182,8 @@ def _own_part(stack: Stack, own: frozenset[str]) -> list[tuple[str, str, int, in
             kept.append((code.co_qualname, file, code.co_firstlineno, line))
             below = True
         elif below:
-            # Only the library function that the tool's own line called; a later own frame (a callback) follows.
+            # Only the library function that the tool's own line called; a later own frame (a callback)
+            # follows.
             module = os.path.basename(file).removesuffix(".py")
             kept.append((f"{module}.{code.co_qualname}", file, code.co_firstlineno, line))
             below = False
@@ -198,13 +201,17 @@ def _allocations(report: dict[str, Any], own: frozenset[str]) -> Iterator[None]:
 
     best: Any = None
     best_size = taken = 0
+    looking = False
 
     def look(signum: int = 0, frame: FrameType | None = None) -> None:
-        nonlocal best, best_size, taken
+        nonlocal best, best_size, taken, looking
         size = tracemalloc.get_traced_memory()[0]
-        # A snapshot costs as much as there are blocks: only where it changes the picture.
-        if size > 1.25 * best_size + 4096 and taken < _MEMORY_SNAPSHOTS:
+        # A snapshot costs as much as there are blocks: only where it changes the picture, and never within
+        # another.
+        if size > 1.25 * best_size + 4096 and taken < _MEMORY_SNAPSHOTS and not looking:
+            looking = True
             best, best_size, taken = tracemalloc.take_snapshot(), size, taken + 1
+            looking = False
 
     gc.collect()
     before = signal.signal(signal.SIGALRM, look)
