@@ -18,8 +18,8 @@ from elf_pysandbox._host import processes
 from elf_pysandbox._host.endings import Ending, HostLimits, Packed
 from elf_pysandbox_worker.wire.decode import decode_from_worker
 from elf_pysandbox_worker.wire.errors import WireError
-from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, parse_single
-from elf_pysandbox_worker.wire.messages import Failure, FromWorker, Item, Output, Ready, Result
+from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame, parse_single
+from elf_pysandbox_worker.wire.messages import Failure, FromWorker, Item, Output, Ready, Result, encode
 
 if TYPE_CHECKING:
     from elf_pysandbox._host.engine import Engine, Route
@@ -32,6 +32,7 @@ _SMALL = 1 << 16
 _ATTEMPTS = 4  # starts of one call that never reached the tool; each needed a process to die in between
 _VERDICT_S = 5.0  # for a dead worker's or template's cause of death to be told
 _FRAME_SLACK = 1 << 16
+_READY = frame(encode(Ready()))[0]
 _WORKER_STATUSES = frozenset(
     {"raised", "denied", "invalid_arguments", "not_found", "bad_result", "memory_limit"}
 )
@@ -192,12 +193,7 @@ class Flight:
             data = b""
         if not data:
             return self._lost_before_start()
-        payload = parse_single(data)
-        try:
-            ready = payload is not None and type(decode_from_worker(payload)) is Ready
-        except WireError:
-            ready = False
-        if not ready:
+        if data != _READY:
             self._settle(Ending("crashed", "the worker broke the protocol before its call"))
             return False
         return self._send()
