@@ -260,8 +260,8 @@ class SandboxPool(concurrent.futures.Executor):
         def results() -> Iterator[Any]:
             try:
                 while window:
-                    future = window.popleft()
-                    value = future.result(None if end is None else end - time.monotonic())
+                    value = window[0].result(None if end is None else end - time.monotonic())
+                    window.popleft()
                     for args in itertools.islice(arguments, 1):
                         window.append(self.submit(tool, *args))
                     yield value

@@ -15,7 +15,7 @@ from elf_pysandbox._errors import (
     raised_class,
 )
 from elf_pysandbox._outcome import RETRYABLE, LayerState, Outcome, Usage
-from elf_pysandbox_worker.wire.errors import WireError
+from elf_pysandbox_worker.wire.errors import WireError, WireTooLarge
 from elf_pysandbox_worker.wire.values import unpack
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ def outcome_of(ending: Ending, call_id: int, load_s: float = 0.0) -> Outcome:
     if status == "ok":
         try:
             value = _value_of(ending)
+        except WireTooLarge as large:
+            status = "bad_result"
+            error = ERROR_OF_STATUS["bad_result"](f"the result is too large: {large}")
         except WireError as broken:
             status = "crashed"
             error = ERROR_OF_STATUS["crashed"](f"the worker's result does not decode: {broken}")

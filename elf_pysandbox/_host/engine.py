@@ -61,7 +61,7 @@ class Engine:
         self._zygotes: dict[str, Zygote] = {}
         self._zygote_starts: deque[float] = deque(maxlen=_ZYGOTE_STARTS)
         self._templates: OrderedDict[Hashable, Template] = OrderedDict()
-        self._reserve: dict[bytes, list[Template]] = {}
+        self._reserve: dict[tuple[str, bytes], list[Template]] = {}
         self._live: set[Template] = set()
         self.closed = False
         self.owner = os.getpid()
@@ -150,6 +150,9 @@ class Engine:
     def template_for(self, route: Route, flight: Flight) -> Template | None:
         """Return the route's template, started if need be; None when it cannot be (the flight is settled)."""
         with self._lock:
+            if self.closed:
+                flight.cancel("the pool was closed before the call began")
+                return None
             template = route.template
             if template is None or template.ended or template.verdict is not None:
                 template = self._templates.get(route.key)
@@ -164,23 +167,32 @@ class Engine:
             return template
 
     def _start_template(self, route: Route) -> Template:
-        if self.closed:
-            raise OSError("the pool is closed")
-        recipe = encode(route.confinement)
-        reserve = self._reserve.get(recipe)
-        template = None
-        while reserve and template is None:
-            template = reserve.pop()
-            if template.ended:
-                template = None
+        template = self._loaded_from_reserve(route)
         if template is None:
             template = self._spawn(route.python, route.confinement)
+            try:
+                template.load(route.load, route.load_s)
+            except OSError:
+                self._end_template(template)
+                raise
         template.name = route.load.bundle.entry
         self._templates[route.key] = template
-        template.load(route.load, route.load_s)
         self.supervisor.watch_load(template)
         self._retire_unused()
         return template
+
+    def _loaded_from_reserve(self, route: Route) -> Template | None:
+        """Take a blank template that waits; one that died while it waited is passed over."""
+        reserve = self._reserve.get((route.python, encode(route.confinement)), [])
+        while reserve:
+            template = reserve.pop()
+            try:
+                if not template.ended:
+                    template.load(route.load, route.load_s)
+                    return template
+            except OSError:
+                self._end_template(template)
+        return None
 
     def _spawn(self, python: str, confinement: Confinement) -> Template:
         template = Template(confinement, "blank")
@@ -227,8 +239,7 @@ class Engine:
     def warm(self, python: str, confinement: Confinement) -> None:
         """Start a blank template in reserve for this confinement, unless one waits already."""
         with self._lock:
-            recipe = encode(confinement)
-            waiting = self._reserve.setdefault(recipe, [])
+            waiting = self._reserve.setdefault((python, encode(confinement)), [])
             waiting[:] = [template for template in waiting if not template.ended]
             if self.closed or waiting:
                 return

@@ -29,7 +29,7 @@ QUEUED, STARTING, RUNNING, DYING, SETTLED = range(5)
 
 _CHUNK = 1 << 18
 _SMALL = 1 << 16
-_ATTEMPTS = 4  # starts of one call that never reached the tool; each needed a process to die in between
+_ATTEMPTS = 8  # templates that may die under a call before it begins; of workers, the square of it
 _VERDICT_S = 5.0  # for a dead worker's or template's cause of death to be told
 _FRAME_SLACK = 1 << 16
 _READY = frame(encode(Ready()))[0]
@@ -121,9 +121,9 @@ class Flight:
             self._settle(Ending("fault", f"the sandbox failed at the host: {type(error).__name__}: {error}"))
         return self._ending
 
-    def cancel(self) -> bool:
+    def cancel(self, reason: str = "the call was cancelled") -> bool:
         """End the call now: its worker dies. False when it has ended already."""
-        return self._settle(Ending("cancelled", "the call was cancelled"))
+        return self._settle(Ending("cancelled", reason))
 
     def process_gone(self) -> None:
         """Take note that the worker process ended; what it sent before is still taken in first."""
@@ -165,13 +165,14 @@ class Flight:
 
     def _start(self) -> bool:
         """Lease the next worker of the route's template."""
-        self._attempts += 1
-        if self._attempts > _ATTEMPTS:
-            self._settle(Ending("fault", f"{_ATTEMPTS} processes in a row ended before the call could start"))
-            return False
-        self.template = self.engine.template_for(self.route, self)
-        if self.template is None:
+        template = self.engine.template_for(self.route, self)
+        if template is None:
             return False  # settled by the engine, with the reason
+        self._attempts += _ATTEMPTS if template is not self.template else 1
+        self.template = template
+        if self._attempts > _ATTEMPTS * _ATTEMPTS:
+            self._settle(Ending("fault", "too many processes in a row ended before the call could start"))
+            return False
         self.channel = self.engine.lease(self.template)
         self.phase = STARTING
         if self.channel is None:
@@ -271,10 +272,8 @@ class Flight:
                     return True
                 self._hear(decode_from_worker(found[0]), found[1])
         except WireError as error:
-            over = "over the cap" in str(error)
-            status = "bad_result" if over else "crashed"
-            text = f"larger than result_bytes={self._limits.result_bytes}" if over else "breaking the protocol"
-            self._settle(Ending(status, f"the worker sent something {text}: {error}"))
+            # Honest workers hold to the limits before they send, so too large is a lie like any other.
+            self._settle(Ending("crashed", f"the worker broke the protocol: {error}"))
         return False
 
     def _receive_rest(self, reader: FrameReader) -> None:
@@ -361,8 +360,12 @@ class Flight:
     def _lost_before_start(self) -> bool:
         """The worker died before its call began: no harm done, take the next one."""
         self.engine.drop(self)
-        if self.template is None or not self.template.loaded:
+        template = self.template
+        if template is None or not template.loaded:
             return self._await_verdict()
+        if template.process_gone():
+            # Noticed here before the supervisor was: its other workers are gone too, none needs to be tried.
+            self.engine.template_gone(template)
         self._reader, self._unsent = None, []
         return self._start()
 

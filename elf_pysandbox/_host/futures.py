@@ -21,14 +21,14 @@ class CallFuture(concurrent.futures.Future[Any]):
 
     def cancel(self) -> bool:
         """End the call; True unless it was done already."""
+        # The future first: whoever ends the flight then finds it cancelled and tells its waiters so.
+        if not super().cancel():
+            return False
         flight = self._flight
-        if flight is None or self.done():
-            return super().cancel()
-        if not flight.cancel():
-            return self.cancelled()
-        flight.notify()
-        # The condition of the base class makes waiters and callbacks see one change.
-        return super().cancel()
+        if flight is not None:
+            flight.cancel()
+            flight.notify()
+        return True
 
     def running(self) -> bool:
         """Whether the call has been sent to a worker and has not ended."""

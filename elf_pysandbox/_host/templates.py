@@ -9,6 +9,7 @@ Who may touch what: fields are guarded by the engine's lock; sockets are closed 
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections import deque
@@ -120,6 +121,10 @@ class Template:
         pairs = [processes.worker_channel() for _ in range(_BATCH)]
         try:
             self._tell(Stock(len(pairs)), [far.fileno() for _, far in pairs])
+        except OSError:
+            for near, _ in pairs:
+                near.close()
+            raise
         finally:
             for _, far in pairs:
                 far.close()
@@ -160,10 +165,16 @@ class Template:
         """Whether the stock should be refilled soon."""
         return len(self._channels) < _LOW
 
+    def process_gone(self) -> bool:
+        """Whether the template process has ended (a pidfd is readable then, pidfd_open(2))."""
+        if self.ended:
+            return True
+        poller = select.poll()
+        poller.register(self.pidfd, select.POLLIN)
+        return self.pidfd >= 0 and bool(poller.poll(0))
+
     def idle_workers(self) -> int:
         """Count the workers that have said they are ready and serve no call."""
-        import select
-
         if self.ended:
             return 0
         poller = select.poll()

@@ -171,7 +171,7 @@ def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes]) -> Any:
     target = tool.target(call.path)
     if call.op != "call":
         return operations.run(call.op, tool, target, call, buffers)
-    args, kwargs = values.unpack(call.arguments, buffers)
+    args, kwargs = values.unpack(call.arguments, buffers, caps=values.TRUSTED_CAPS)
     if target.convert is not None:
         args, kwargs = target.convert(args, kwargs)
     try:

@@ -1,0 +1,246 @@
+"""Deaths of every process at every phase: each costs at most its own call, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from elf_pysandbox import Limits, Policy, SandboxPool
+
+MODULE = "fixtures/engine/behaviours.py"
+NATIVE = Policy(profile="native")
+
+
+def processes_of(pool: SandboxPool) -> set[int]:
+    """Return the pids of everything below the pool's zygotes and keepers, templates and workers included."""
+    children: dict[int, list[int]] = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat", encoding="ascii", errors="replace") as stream:
+                fields = stream.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            children.setdefault(int(fields[1]), []).append(int(entry))
+    found: set[int] = set()
+    todo = pool.process_ids()
+    while todo:
+        pid = todo.pop()
+        if pid not in found and os.path.exists(f"/proc/{pid}"):
+            found.add(pid)
+            todo += children.get(pid, [])
+    return found
+
+
+def wait_gone(pids: set[int], seconds: float = 10.0) -> set[int]:
+    """Wait until none of these processes is left; return those that are."""
+    end = time.monotonic() + seconds
+    left = {os.pidfd_open(pid): pid for pid in pids if os.path.exists(f"/proc/{pid}")}
+    try:
+        import select
+
+        poller = select.poll()
+        for pidfd in left:
+            poller.register(pidfd, select.POLLIN)
+        waiting = dict(left)
+        while waiting and time.monotonic() < end:
+            for pidfd, _ in poller.poll(max(0.0, end - time.monotonic()) * 1000):
+                poller.unregister(pidfd)
+                del waiting[pidfd]
+        return set(waiting.values())
+    finally:
+        for pidfd in left:
+            os.close(pidfd)
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def templates_of(pool: SandboxPool) -> list[int]:
+    """The pids of templates: the pool names zygotes first."""
+    zygotes = {pid for pid in pool.process_ids() if _parent(pid) == os.getpid()}
+    return [pid for pid in pool.process_ids() if pid not in zygotes]
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
+            return int(stream.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return -1
+
+
+def children_of(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as stream:
+        return [int(word) for word in stream.read().split()]
+
+
+def test_closing_the_pool_leaves_no_process_and_no_descriptor():
+    before = set(os.listdir("/proc/self/fd"))
+    with SandboxPool(4, policy=NATIVE) as pool:
+        assert pool.call(f"{MODULE}:add", 1) == 2
+        list(pool.map(f"{MODULE}:add", range(20)))
+        pids = processes_of(pool)
+        assert len(pids) >= 3
+    assert wait_gone(pids) == set()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_killing_the_host_leaves_no_process():
+    script = f"""
+import sys
+from elf_pysandbox import SandboxPool, Policy
+sys.path.insert(0, "tests/pool")
+from test_reliability import processes_of
+pool = SandboxPool(2, policy=Policy(profile="native"))
+pool.submit({MODULE + ":wait_for_ever"!r})
+pool.call({MODULE + ":add"!r}, 1)
+print(*processes_of(pool), flush=True)
+sys.stdin.read()
+"""
+    host = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+    with host:
+        pids = {int(word) for word in host.stdout.readline().split()}
+        assert len(pids) >= 4
+        host.kill()
+    assert wait_gone(pids) == set()
+
+
+def test_a_killed_idle_worker_costs_no_call():
+    with SandboxPool(2, policy=NATIVE) as pool:
+        add = pool.load(f"{MODULE}:add")
+        assert pool.call(add, 1) == 2
+        for template in templates_of(pool):
+            for worker in children_of(template):
+                kill(worker)
+        assert [pool.outcome(add, i).status for i in range(6)] == ["ok"] * 6
+
+
+def test_a_killed_idle_template_costs_no_call():
+    with SandboxPool(2, policy=NATIVE) as pool:
+        add = pool.load(f"{MODULE}:add")
+        for _ in range(3):
+            assert pool.call(add, 1) == 2
+            for template in templates_of(pool):
+                kill(template)
+
+
+def test_a_killed_zygote_costs_no_call_and_is_replaced():
+    with SandboxPool(2, policy=NATIVE) as pool:
+        add = pool.load(f"{MODULE}:add")
+        running = pool.submit(f"{MODULE}:sleep", 0.5)
+        assert pool.call(add, 1) == 2
+        for pid in pool.process_ids():
+            if _parent(pid) == os.getpid():
+                kill(pid)
+        assert pool.call(add, 2) == 3
+        other = pool.load_source("def f(): return 'fresh'", "f", name="another")
+        assert pool.call(other) == "fresh"
+        assert running.result() == 0.5
+        assert pool.statistics().restarts >= 1
+
+
+def running_worker(pool: SandboxPool) -> int:
+    """Return the pid of the one worker that runs `wait_for_ever`-like code, seen from the host."""
+    while True:
+        for template in templates_of(pool):
+            for worker in children_of(template):
+                with open(f"/proc/{worker}/wchan", encoding="ascii") as stream:
+                    if "nanosleep" in stream.read():
+                        return worker
+
+
+def test_a_worker_killed_in_its_call_is_told_as_killed():
+    with SandboxPool(2, policy=NATIVE) as pool:
+        future = pool.submit_outcome(f"{MODULE}:wait_for_ever")
+        os.kill(running_worker(pool), signal.SIGKILL)
+        outcome = future.result(10)
+        assert outcome.status == "killed"
+        assert outcome.retryable
+        assert pool.call(f"{MODULE}:add", 1) == 2
+
+
+def test_a_template_killed_under_a_call_ends_that_call_as_killed():
+    with SandboxPool(2, policy=NATIVE) as pool:
+        future = pool.submit_outcome(f"{MODULE}:wait_for_ever")
+        running_worker(pool)
+        for template in templates_of(pool):
+            kill(template)
+        assert future.result(10).status == "killed"
+        assert pool.call(f"{MODULE}:add", 1) == 2
+
+
+def test_a_stopped_worker_is_ended_by_the_wall_limit():
+    with SandboxPool(2, policy=NATIVE, limits=Limits(wall_s=1)) as pool:
+        future = pool.submit_outcome(f"{MODULE}:wait_for_ever")
+        os.kill(running_worker(pool), signal.SIGSTOP)
+        assert future.result(10).status == "timeout"
+
+
+def test_random_kills_settle_every_call_exactly_once():
+    settled: list[str] = []
+    lock = threading.Lock()
+    dice = random.Random(7)
+    with SandboxPool(16, policy=NATIVE) as pool:
+        add = pool.load(f"{MODULE}:add")
+        pool.call(add, 0)
+        stop = threading.Event()
+
+        def chaos() -> None:
+            while not stop.wait(0.02):
+                templates = templates_of(pool)
+                if templates and dice.random() < 0.2:
+                    kill(dice.choice(templates))
+                elif templates:
+                    try:
+                        workers = children_of(dice.choice(templates))
+                    except OSError:
+                        continue
+                    if workers:
+                        kill(dice.choice(workers))
+
+        killer = threading.Thread(target=chaos)
+        killer.start()
+        futures = [pool.submit_outcome(add, i) for i in range(600)]
+
+        def settle(future) -> None:
+            with lock:
+                settled.append(future.result().status)
+
+        for future in futures:
+            future.add_done_callback(settle)
+        outcomes = [future.result(60) for future in futures]
+        stop.set()
+        killer.join()
+        pids = processes_of(pool)
+        assert [o.value for o in outcomes if o.ok] == [i + 1 for i, o in enumerate(outcomes) if o.ok]
+        assert {o.status for o in outcomes} <= {"ok", "killed"}
+        assert len(settled) == 600
+        assert settled.count("ok") >= 400
+        assert pool.statistics().busy == 0
+    assert wait_gone(pids) == set()
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 1 << 20, 20 << 20])
+def test_bytes_of_any_size_cross_both_ways_unchanged(native_pool, size):
+    data = random.Random(size).randbytes(size)
+    assert native_pool.call(f"{MODULE}:echo", data) == data
+
+
+def test_a_module_of_absurd_size_loads_or_says_why_not(native_pool):
+    source = "def f(): return 1\n" + "# " + "x" * (5 << 20) + "\n"
+    assert native_pool.call(native_pool.load_source(source, "f", name="long")) == 1
+    wide = native_pool.load_source("\n".join(f"v{i} = {i}" for i in range(50_000)) + "\ndef f(): return v7", "f", name="wide")
+    assert native_pool.outcome(wide).status in ("ok", "load_failed", "memory_limit")
