@@ -5,9 +5,10 @@
     with SandboxPool() as pool:
         pool.call("tools/text.py:word_count", text="to be or not to be")
 
-Rooms: `_pool`, `_policy`, `_limits`, `_outcome`, `_errors` are the face; `_host` holds processes, `_tools` source as
-text, `config` YAML, `integrations` other people's engines, `_cli` the command line. The confined side is the package
-`elf_pysandbox_worker`. Everything public is imported from here, and only when it is first used.
+Rooms: `_pool`, `_policy`, `_limits`, `_outcome`, `_errors` are the face; `_host` holds processes, `_tools`
+source as text, `config` YAML, `integrations` other people's engines, `_cli` the command line. The confined
+side is the package `elf_pysandbox_worker`. Everything public is imported from here, and only when it is
+first used.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ if TYPE_CHECKING:
     from elf_pysandbox._statistics import PoolStatistics as PoolStatistics
 
 _ERRORS = """BadResultError CallCancelledError CallDeniedError CallError CallRejectedError CallTimeoutError
-ConfigurationError CpuLimitError ErrorInfo InvalidArgumentsError LayerUnavailableError MemoryLimitError ModuleLoadError
-OutputLimitError PoolClosedError SandboxError SandboxFaultError ToolHandlerError ToolNotFoundError ToolRaised
+ConfigurationError CpuLimitError ErrorInfo InvalidArgumentsError LayerUnavailableError MemoryLimitError
+ModuleLoadError OutputLimitError PoolClosedError SandboxError SandboxFaultError ToolHandlerError
+ToolNotFoundError ToolRaised
 WorkerCrashedError WorkerKilledError"""
 _HOMES = {
     "_errors": _ERRORS,

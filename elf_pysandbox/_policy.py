@@ -78,7 +78,9 @@ class Files:
         for name in ("read", "write"):
             value = getattr(self, name)
             if isinstance(value, (str, bytes, os.PathLike)):
-                raise ConfigurationError(f"Files.{name} must be a tuple of paths, not the single path {value!r}")
+                raise ConfigurationError(
+                    f"Files.{name} must be a tuple of paths, not the single path {value!r}"
+                )
             try:
                 paths = tuple(os.path.abspath(os.fsdecode(path)) for path in value)
             except TypeError:
@@ -148,9 +150,13 @@ class Policy:
             raise ConfigurationError(f"Policy.layers must be a mapping, not {self.layers!r}")
         for name, mode in self.layers.items():
             if name not in LAYER_NAMES:
-                raise ConfigurationError(f"Policy.layers: no layer {name!r}; there are {', '.join(LAYER_NAMES)}")
+                raise ConfigurationError(
+                    f"Policy.layers: no layer {name!r}; there are {', '.join(LAYER_NAMES)}"
+                )
             if mode not in get_args(LayerMode):
-                raise ConfigurationError(f"Policy.layers[{name!r}] must be require, prefer or off, not {mode!r}")
+                raise ConfigurationError(
+                    f"Policy.layers[{name!r}] must be require, prefer or off, not {mode!r}"
+                )
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
 
     def layer_modes(self) -> dict[str, LayerMode]:

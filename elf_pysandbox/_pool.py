@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
+
 from elf_pysandbox._errors import ConfigurationError, InvalidArgumentsError, PoolClosedError
 from elf_pysandbox._host.blocking import BlockingWait
 from elf_pysandbox._host.endings import Ending, HostLimits, Packed
@@ -88,7 +89,11 @@ class SandboxPool(concurrent.futures.Executor):
         python: str | None = None,
     ) -> None:
         workers = 16 * (os.cpu_count() or 1) if max_workers is None else max_workers
-        for name, value in (("max_workers", workers), ("max_queued", max_queued), ("max_templates", max_templates)):
+        for name, value in (
+            ("max_workers", workers),
+            ("max_queued", max_queued),
+            ("max_templates", max_templates),
+        ):
             if isinstance(value, bool) or not isinstance(value, int) or value < (name != "max_queued"):
                 raise ConfigurationError(f"{name} must be a whole number of 1 or more, not {value!r}")
         self._configure(policy or Policy(), limits or Limits())
@@ -208,7 +213,9 @@ class SandboxPool(concurrent.futures.Executor):
         """
         return self._run(tool, name, tuple(args), kwargs or {}, options)
 
-    def _run(self, tool: Any, op: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, str]) -> Outcome:
+    def _run(
+        self, tool: Any, op: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, str]
+    ) -> Outcome:
         prepared = self._prepare(tool, op, args, kwargs, options)
         if isinstance(prepared, Outcome):
             return prepared
@@ -447,5 +454,3 @@ def _unsendable(error: UnsupportedValue | ValueTooLarge, call_id: int) -> Outcom
     outcome = Outcome("invalid_arguments", error=refusal, call_id=str(call_id))
     refusal.outcome = outcome
     return outcome
-
-

@@ -102,8 +102,8 @@ def error_of(ending: Ending) -> Exception:
 
 
 def _info_of(data: ErrorData) -> ErrorInfo:
-    frames = tuple(TracebackFrame(item.file, item.line, item.function, item.source) for item in data.traceback)
+    frames = tuple(
+        TracebackFrame(item.file, item.line, item.function, item.source) for item in data.traceback
+    )
     cause = _info_of(data.cause) if data.cause is not None else None
     return ErrorInfo(data.type, data.module, data.message, tuple(data.notes), frames, cause)
-
-

@@ -9,8 +9,9 @@ import sysconfig
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import elf_pysandbox_worker
 import msgspec
+
+import elf_pysandbox_worker
 from elf_pysandbox._errors import ConfigurationError
 from elf_pysandbox._host.endings import HostLimits
 from elf_pysandbox._host.engine import Route
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from elf_pysandbox._policy import Policy
     from elf_pysandbox._tools.tool import Tool
 
-# Shared objects of the C library and of wheels' dependencies, time zones: nothing secret, nothing of the user's.
+# Shared objects of the C library and of wheels' dependencies, time zones: nothing secret, nothing of the
+# user's.
 _SYSTEM = (
     "/lib",
     "/lib64",
@@ -79,7 +81,9 @@ def confinement_of(policy: Policy, limits: Limits, max_workers: int) -> Confinem
     files = policy.files
     for path in (*files.read, *files.write):
         if not os.path.exists(path):
-            raise ConfigurationError(f"the granted path {path!r} does not exist; create it or correct the grant")
+            raise ConfigurationError(
+                f"the granted path {path!r} does not exist; create it or correct the grant"
+            )
     modes = dict(policy.layer_modes())
     if limits.processes and modes["pid_namespace"] == "prefer":
         # Without one, a process that the tool left behind would outlive its call.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from elf_pysandbox import Limits, Policy, SandboxPool
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+
 from elf_pysandbox import CallError, ErrorInfo, LayerUnavailableError, Outcome
 
 

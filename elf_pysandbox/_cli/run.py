@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import click
+
 from elf_pysandbox import ItemEvent, Outcome, OutputEvent, SandboxError, SandboxPool, ToolHandlerError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from

@@ -1,7 +1,8 @@
 """Admission, leases and templates: what the flights of one pool share.
 
-One lock guards all counts and the fields of templates; nothing under it waits. Sockets are written under it, which is
-safe because no write here can block: messages are small, and a template that does not read is killed.
+One lock guards all counts and the fields of templates; nothing under it waits. Sockets are written under
+it, which is safe because no write here can block: messages are small, and a template that does not read is
+killed.
 """
 
 from __future__ import annotations
@@ -32,8 +33,16 @@ class Route:
 
     __slots__ = ("confinement", "key", "load", "load_s", "python", "template")
 
-    def __init__(self, key: Hashable, python: str, confinement: Confinement, load: Load, load_s: float) -> None:
-        self.key, self.python, self.confinement, self.load, self.load_s = key, python, confinement, load, load_s
+    def __init__(
+        self, key: Hashable, python: str, confinement: Confinement, load: Load, load_s: float
+    ) -> None:
+        self.key, self.python, self.confinement, self.load, self.load_s = (
+            key,
+            python,
+            confinement,
+            load,
+            load_s,
+        )
         self.template: Template | None = None
 
 
@@ -95,7 +104,9 @@ class Engine:
     def release(self, flight: Flight, ending: Ending) -> None:
         """Let go of all that an ended flight held, and admit the next one."""
         channel, template = flight.channel, flight.template
-        keep = channel is not None and ending.status in ("ok", "raised") and self._can_serve_on(flight, channel)
+        keep = (
+            channel is not None and ending.status in ("ok", "raised") and self._can_serve_on(flight, channel)
+        )
         admitted = None
         with self._lock:
             self.calls[ending.status] += 1

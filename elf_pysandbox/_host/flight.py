@@ -1,8 +1,9 @@
 """One call, from admission to its ending: a state machine that never waits.
 
-Phases: queued -> starting -> running -> (dying ->) settled. A driver (see `blocking`, `futures`, `asynchronous`) waits
-for what `descriptor`, `wants_write` and `deadline` say, then calls `advance`, until that returns the ending. The engine
-wakes a flight that waits for something else (admission, a template's verdict, how a worker ended) through `notify`.
+Phases: queued -> starting -> running -> (dying ->) settled. A driver (see `blocking`, `futures`,
+`asynchronous`) waits for what `descriptor`, `wants_write` and `deadline` say, then calls `advance`, until
+that returns the ending. The engine wakes a flight that waits for something else (admission, a template's
+verdict, how a worker ended) through `notify`.
 
 The bytes come from a hostile peer: whatever they are, `advance` returns an ending or None and raises nothing.
 """
@@ -60,9 +61,9 @@ class Flight:
     """
 
     __slots__ = (
-        "_attempts", "_born", "_ending", "_items", "_items_bytes", "_limits", "_output", "_output_bytes", "_reader",
-        "_reason", "_sent_at", "_unsent", "admitted", "call_id", "channel", "deadline", "detach", "engine", "notify", "phase",
-        "pieces", "route", "sink", "template",
+        "_attempts", "_born", "_ending", "_items", "_items_bytes", "_limits", "_output", "_output_bytes",
+        "_reader", "_reason", "_sent_at", "_unsent", "admitted", "call_id", "channel", "deadline", "detach",
+        "engine", "notify", "phase", "pieces", "route", "sink", "template",
     )  # fmt: skip
 
     def __init__(
@@ -159,7 +160,9 @@ class Flight:
     def _step_queued(self) -> bool:
         if not self.admitted:
             if time.monotonic() >= self.deadline:
-                self._settle(Ending("rejected", f"no worker was free within queue_s={self._limits.queue_s:g} s"))
+                self._settle(
+                    Ending("rejected", f"no worker was free within queue_s={self._limits.queue_s:g} s")
+                )
             return False
         return self._start()
 
@@ -171,7 +174,9 @@ class Flight:
         self._attempts += _ATTEMPTS if template is not self.template else 1
         self.template = template
         if self._attempts > _ATTEMPTS * _ATTEMPTS:
-            self._settle(Ending("fault", "too many processes in a row ended before the call could start"))
+            self._settle(
+                Ending("killed", "its processes were killed again and again before the call could begin")
+            )
             return False
         self.channel = self.engine.lease(self.template)
         self.phase = STARTING
@@ -320,7 +325,9 @@ class Flight:
         if self.sink is not None and text:
             self.sink("stdout" if message.stream == 1 else "stderr", text)
         if over:
-            self._settle(Ending("output_limit", f"more than output_bytes={self._limits.output_bytes} were written"))
+            self._settle(
+                Ending("output_limit", f"more than output_bytes={self._limits.output_bytes} were written")
+            )
         return not over
 
     def _hear_item(self, packed: Packed) -> bool:
@@ -345,15 +352,20 @@ class Flight:
             return False
         limits, wall_end = self._limits, self._sent_at + self._limits.wall_s
         if now >= wall_end:
-            self._settle(Ending("timeout", f"the call ran longer than wall_s={limits.wall_s:g} s and was killed"))
+            self._settle(
+                Ending("timeout", f"the call ran longer than wall_s={limits.wall_s:g} s and was killed")
+            )
             return False
         assert self.channel is not None
         used = processes.cpu_seconds(self.channel.pidfd)
         if used is not None and used >= limits.cpu_s:
-            self._settle(Ending("cpu_limit", f"the call used more than cpu_s={limits.cpu_s:g} s of CPU and was killed"))
+            self._settle(
+                Ending("cpu_limit", f"the call used more than cpu_s={limits.cpu_s:g} s of CPU and was killed")
+            )
             return False
         left = limits.cpu_s - (used or 0.0)
-        # Threads can spend it faster than the wall clock runs, hence the half; the kernel's own limit is the backstop.
+        # Threads can spend it faster than the wall clock runs, hence the half; the kernel's own limit is
+        # the backstop.
         self.deadline = min(wall_end, now + max(left / 2, 0.01))
         return False
 
@@ -448,5 +460,7 @@ def _ending_of(wait_status: int, limits: HostLimits) -> Ending:
     if number in (signal.SIGKILL, signal.SIGTERM):
         return Ending("killed", f"the worker process was killed from outside ({name})")
     if number == signal.SIGSYS:
-        return Ending("denied", "the seccomp filter ended the worker: a forbidden kind of system call (SIGSYS)")
+        return Ending(
+            "denied", "the seccomp filter ended the worker: a forbidden kind of system call (SIGSYS)"
+        )
     return Ending("crashed", f"the worker process died of {name}")

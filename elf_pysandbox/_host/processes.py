@@ -1,8 +1,8 @@
 """Socket pairs, pidfds and signals: the few kernel calls the host side makes.
 
-Decided here: how the host learns which process is at the other end of a channel. The kernel says so: on Linux 6.5
-and later `SCM_PIDFD` brings a pidfd of the sender with its message, before that `SCM_CREDENTIALS` its pid (unix(7)).
-The peer's own word is never used.
+Decided here: how the host learns which process is at the other end of a channel. The kernel says so: on
+Linux 6.5 and later `SCM_PIDFD` brings a pidfd of the sender with its message, before that `SCM_CREDENTIALS`
+its pid (unix(7)). The peer's own word is never used.
 """
 
 from __future__ import annotations
@@ -73,8 +73,9 @@ def stop_asking(sock: socket.socket) -> None:
 
 
 def _open_checked(pid: int) -> int:
-    # Between the message and here the process may have ended and its pid been given to another: a worker's parent
-    # is a template, whose parent is a keeper, whose parent (or its own, once that died) is no shell of the user.
+    # Between the message and here the process may have ended and its pid been given to another: a worker's
+    # parent is a template, whose parent is a keeper, whose parent (or its own, once that died) is no shell
+    # of the user.
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:

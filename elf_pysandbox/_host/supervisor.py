@@ -1,4 +1,5 @@
-"""The pool's one thread: listens to templates, keeps stocks filled, drives submitted flights, watches the clocks.
+"""The pool's one thread: listens to templates, keeps stocks filled, drives submitted flights, watches the
+clocks.
 
 What a message means is decided by `verdict_of` and its like, which are pure; the loop below carries it out.
 A warm synchronous call never comes here.
@@ -251,7 +252,9 @@ class Supervisor:
     def _on_load_deadline(self, template: Template) -> None:
         if not template.loaded and not template.ended:
             limit = template.load_deadline - template.started
-            template.verdict = Ending("load_failed", f"importing the module took longer than load_s={limit:.3g} s")
+            template.verdict = Ending(
+                "load_failed", f"importing the module took longer than load_s={limit:.3g} s"
+            )
             self._engine.template_gone(template)
 
     def _on_zygote(self, zygote: Zygote) -> None:

@@ -1,8 +1,9 @@
 """The host's record of one template: its channels, its stock of worker channels, its verdict.
 
-The host counts; the template forks. Worker channels are made here, sent ahead in batches and taken in the order sent,
-so that a flight can wait on "the next worker" whether that exists yet or not. A template is never waited for:
-everything sent to it is small or sent while it is still blank, and one whose channel is full is stuck and killed.
+The host counts; the template forks. Worker channels are made here, sent ahead in batches and taken in the
+order sent, so that a flight can wait on "the next worker" whether that exists yet or not. A template is
+never waited for: everything sent to it is small or sent while it is still blank, and one whose channel is
+full is stuck and killed.
 
 Who may touch what: fields are guarded by the engine's lock; sockets are closed by `end` only.
 """

@@ -1,6 +1,7 @@
 """Starting the zygote of an interpreter and asking it for templates.
 
-The zygote is a fresh interpreter, not a fork of the host: a fork would carry the host's secrets, threads and locks.
+The zygote is a fresh interpreter, not a fork of the host: a fork would carry the host's secrets, threads
+and locks.
 """
 
 from __future__ import annotations

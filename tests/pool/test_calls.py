@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from elf_pysandbox import (
     BadResultError,
     InvalidArgumentsError,
@@ -26,7 +27,21 @@ def test_a_call_returns_the_value_with_positional_and_keyword_arguments(native_p
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, -1, 2**70, 1.5, float("inf"), "ü\n", b"\x00", [1, [2]], (1, (2,)), {"a": {1: 2}}, {1, 2}, 1j],
+    [
+        None,
+        True,
+        -1,
+        2**70,
+        1.5,
+        float("inf"),
+        "ü\n",
+        b"\x00",
+        [1, [2]],
+        (1, (2,)),
+        {"a": {1: 2}},
+        {1, 2},
+        1j,
+    ],
     ids=repr,
 )
 def test_a_value_comes_back_as_it_was_sent_with_its_exact_type(native_pool, value):
@@ -107,14 +122,18 @@ def test_an_exception_group_names_its_parts(native_pool):
         ("write_to_channel", (b"\x05\x00\x00\x00\x00\x00\x00\x00\x91\xa5ready",), "crashed"),
     ],
 )
-def test_a_call_ends_with_the_status_of_its_cause_and_the_pool_serves_on(native_pool, name, arguments, status):
+def test_a_call_ends_with_the_status_of_its_cause_and_the_pool_serves_on(
+    native_pool, name, arguments, status
+):
     outcome = native_pool.outcome(tool(native_pool, name), *arguments)
     assert outcome.status == status
     assert outcome.error is not None
     assert native_pool.call(tool(native_pool, "add"), 1) == 2
 
 
-@pytest.mark.parametrize("name", ["spin", "spin_in_c", "wait_for_ever", "sleep", "close_channel", "stop_self"])
+@pytest.mark.parametrize(
+    "name", ["spin", "spin_in_c", "wait_for_ever", "sleep", "close_channel", "stop_self"]
+)
 def test_a_call_that_does_not_end_is_killed_at_its_limit(native_pool, name):
     pool = native_pool.with_options(limits=Limits(wall_s=0.3))
     arguments = [60] if name == "sleep" else []

@@ -7,6 +7,7 @@ import concurrent.futures
 import threading
 
 import pytest
+
 from elf_pysandbox import (
     CallCancelledError,
     ConfigurationError,
@@ -206,7 +207,9 @@ def test_a_call_in_another_thread_ends_when_the_pool_is_closed():
     assert isinstance(outcomes[0].error, CallCancelledError)
 
 
-@pytest.mark.parametrize("options", [{"max_workers": 0}, {"max_workers": True}, {"max_queued": -1}, {"limits": 3}])
+@pytest.mark.parametrize(
+    "options", [{"max_workers": 0}, {"max_workers": True}, {"max_queued": -1}, {"limits": 3}]
+)
 def test_options_that_make_no_sense_are_refused_by_name(options):
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         SandboxPool(**options)

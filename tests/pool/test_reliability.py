@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+
 from elf_pysandbox import Limits, Policy, SandboxPool
 
 MODULE = "fixtures/engine/behaviours.py"
@@ -133,8 +134,11 @@ def test_a_killed_idle_template_costs_no_call():
         add = pool.load(f"{MODULE}:add")
         for _ in range(3):
             assert pool.call(add, 1) == 2
-            for template in templates_of(pool):
+            templates = set(templates_of(pool))
+            for template in templates:
                 kill(template)
+            # A call that reaches a worker in the moment between its template's death and its own is lost.
+            assert wait_gone(templates) == set()
 
 
 def test_a_killed_zygote_costs_no_call_and_is_replaced():
@@ -226,7 +230,7 @@ def test_random_kills_settle_every_call_exactly_once():
         killer.join()
         pids = processes_of(pool)
         assert [o.value for o in outcomes if o.ok] == [i + 1 for i, o in enumerate(outcomes) if o.ok]
-        assert {o.status for o in outcomes} <= {"ok", "killed"}
+        assert {o.status: str(o.error) for o in outcomes if o.status not in ("ok", "killed")} == {}
         assert len(settled) == 600
         assert settled.count("ok") >= 400
         assert pool.statistics().busy == 0
@@ -242,5 +246,7 @@ def test_bytes_of_any_size_cross_both_ways_unchanged(native_pool, size):
 def test_a_module_of_absurd_size_loads_or_says_why_not(native_pool):
     source = "def f(): return 1\n" + "# " + "x" * (5 << 20) + "\n"
     assert native_pool.call(native_pool.load_source(source, "f", name="long")) == 1
-    wide = native_pool.load_source("\n".join(f"v{i} = {i}" for i in range(50_000)) + "\ndef f(): return v7", "f", name="wide")
+    wide = native_pool.load_source(
+        "\n".join(f"v{i} = {i}" for i in range(50_000)) + "\ndef f(): return v7", "f", name="wide"
+    )
     assert native_pool.outcome(wide).status in ("ok", "load_failed", "memory_limit")

@@ -1,7 +1,7 @@
 """A blocking channel of the confined side: framed messages in and out, descriptors riding along.
 
-Decided here: how zygote, keeper and template read and write their channels. The worker's own channel is on the hot
-path and has its own code in `life`.
+Decided here: how zygote, keeper and template read and write their channels. The worker's own channel is on
+the hot path and has its own code in `life`.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 
-class ToolMissing(Exception):
+class ToolMissing(Exception):  # noqa: N818 - named as what it reports
     """No callable is at the path the call names: outcome `not_found`."""
 
 
-class BadArguments(Exception):
+class BadArguments(Exception):  # noqa: N818 - likewise
     """The arguments do not fit: outcome `invalid_arguments`.
 
     Parameters

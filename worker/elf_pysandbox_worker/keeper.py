@@ -1,7 +1,8 @@
 """The keeper: a template's trusted parent. Enters the namespaces, forks the template, waits, kills.
 
 It runs no tool code and lives exactly as long as its template. Whoever dies first takes the template along:
-the host (end of file on the keeper's channel), the keeper itself (PR_SET_PDEATHSIG of the template), never the zygote.
+the host (end of file on the keeper's channel), the keeper itself (PR_SET_PDEATHSIG of the template), never
+the zygote.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """The worker's one life, top to bottom: confine, ready, receive, run, encode, exit.
 
-Every line before `Ready` costs throughput, every line after it latency: what can be prepared is prepared in the
-template. The channel is descriptor 3; nothing else is open.
+Every line before `Ready` costs throughput, every line after it latency: what can be prepared is prepared in
+the template. The channel is descriptor 3; nothing else is open.
 """
 
 from __future__ import annotations
 
 import _thread
-import inspect
 import os
 import resource
 import signal
 import socket
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,7 +40,9 @@ _decode_call = msgspec.msgpack.Decoder(Call).decode
 # The host is trusted; the caps only keep a damaged stream from looking like a huge one.
 _CAPS = FrameCaps(payload=1 << 31, total=1 << 33)
 _lock = _thread.allocate_lock()
-_REHEARSED = frame(encode(Call(0, "call", "", msgspec.Raw(values.pack(((), {}), max_bytes=64).data), False, 64, 64)))[0]
+_REHEARSED = frame(
+    encode(Call(0, "call", "", msgspec.Raw(values.pack(((), {}), max_bytes=64).data), False, 64, 64))
+)[0]
 
 
 def main(worker_fd: int, tool: loading.LoadedTool, confine_worker: Callable[[int], None], slot: int) -> None:
@@ -50,7 +52,8 @@ def main(worker_fd: int, tool: loading.LoadedTool, confine_worker: Callable[[int
         signal.set_wakeup_fd(-1)
         if worker_fd != _FD:
             os.dup2(worker_fd, _FD)
-        # The template's own channel and the stock of other workers' channels: gone before anything else happens.
+        # The template's own channel and the stock of other workers' channels: gone before anything else
+        # happens.
         os.closerange(_FD + 1, 1 << 20)
         confine_worker(slot)
         _rehearse(tool)
@@ -78,8 +81,9 @@ _REHEARSAL = loading.Target(_nothing, loading.SYNC, None)
 def _rehearse(tool: loading.LoadedTool) -> None:
     """Serve a call of nothing, unheard, before saying ready.
 
-    What a fresh process costs is page faults: each page of the interpreter it writes to for the first time is copied,
-    some 300 of them on the way from a call's bytes to a result's. Here they are copied while nobody waits.
+    What a fresh process costs is page faults: each page of the interpreter it writes to for the first time
+    is copied, some 300 of them on the way from a call's bytes to a result's. Here they are copied while
+    nobody waits.
     """
     tool.targets[""] = _REHEARSAL
     for _ in range(2):
@@ -181,12 +185,14 @@ def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes]) -> Any:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             _explain_misfit(target.function, args, kwargs)
         raise
-    if target.kind == loading.SYNC and not inspect.isgenerator(result):
+    if target.kind == loading.SYNC and not isinstance(result, types.GeneratorType):
         return result
     return _drive(result, target.kind, call)
 
 
 def _explain_misfit(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    import inspect
+
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -198,15 +204,15 @@ def _explain_misfit(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _drive(result: Any, kind: str, call: Call) -> Any:
-    if inspect.isgenerator(result):
+    if isinstance(result, types.GeneratorType):
         for item in result:
             _send_item(item, call)
         return None
     import asyncio
 
-    if inspect.isasyncgen(result):
+    if isinstance(result, types.AsyncGeneratorType):
         return asyncio.run(_drain(result, call))
-    return asyncio.run(result) if inspect.iscoroutine(result) else result
+    return asyncio.run(result) if isinstance(result, types.CoroutineType) else result
 
 
 async def _drain(items: Any, call: Call) -> None:

@@ -1,15 +1,14 @@
 """The `native` profile: a bundle loaded as plain CPython, its sibling modules first on the import path.
 
-Nothing is held back here: what holds is the process. Modules are loaded under their own names with `__package__`,
-`__file__`, `__spec__` and linecache set, as the import system would do from files.
+Nothing is held back here: what holds is the process. Modules are loaded under their own names with
+`__package__`, `__file__` and `__spec__` set, as the import system would do from files; linecache finds their lines through
+`get_source`.
 """
 
 from __future__ import annotations
 
-import importlib.abc
+import importlib
 import importlib.machinery
-import importlib.util
-import linecache
 import sys
 import types
 from collections.abc import Sequence
@@ -18,17 +17,21 @@ from typing import Any
 from elf_pysandbox_worker.wire.messages import Bundle, SourceFile
 
 
-class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Finds and loads the modules of one bundle (PEP 451)."""
+class BundleImporter:
+    """Finds and loads the modules of one bundle (PEP 451).
+
+    Not derived from `importlib.abc`: importing that costs more than all the rest of a template.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self._files = {file.name: file for file in bundle.files}
         self._values: dict[str, bytes] = {bundle.entry: bundle.values} if bundle.values else {}
         # A package whose __init__ was not shipped still has to exist for its modules to be found.
         for name in list(self._files):
-            while "." in name:
-                name = name.rpartition(".")[0]
-                self._files.setdefault(name, SourceFile(name, "", b"", True))
+            parts = name.split(".")
+            for count in range(1, len(parts)):
+                package = ".".join(parts[:count])
+                self._files.setdefault(package, SourceFile(package, "", b"", True))
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
@@ -43,7 +46,12 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
     def get_source(self, fullname: str) -> str:
         """Return the decoded source (PEP 263 cookies and BOM honoured)."""
-        return importlib.util.decode_source(self._files[fullname].source)
+        from importlib.util import decode_source  # costly, and wanted for tracebacks only
+
+        return decode_source(self._files[fullname].source)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """Leave the making of the module to the import system."""
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Compile and run the module in its namespace."""
@@ -51,8 +59,6 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         filename = file.path or f"<{file.name}>"
         # From bytes, so that the compiler sees cookies and reports positions as it does for files.
         code = compile(file.source, filename, "exec", dont_inherit=True)
-        text = self.get_source(module.__name__)
-        linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
         if module.__name__ in self._values:
             module.__dict__.update(_unpack_globals(self._values[module.__name__]))
         exec(code, module.__dict__)
@@ -77,7 +83,7 @@ def load(bundle: Bundle, *, search: Sequence[str]) -> types.ModuleType:
         Folders to put on `sys.path` behind the interpreter's own: installed packages.
     """
     sys.path.extend(path for path in search if path not in sys.path)
-    sys.meta_path.insert(0, BundleImporter(bundle))
+    sys.meta_path.insert(0, BundleImporter(bundle))  # type: ignore[arg-type]
     if bundle.pickled:
         return _load_pickled(bundle)
     return importlib.import_module(bundle.entry)

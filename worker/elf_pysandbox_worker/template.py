@@ -1,12 +1,14 @@
 """The template: confined first, then loads one bundle, then forks workers of it for as long as it is wanted.
 
-From `Load` on this process has run tool code and is as hostile as the tool: the host believes nothing it says, and no
-argument of any call ever passes through it.
+From `Load` on this process has run tool code and is as hostile as the tool: the host believes nothing it
+says, and no argument of any call ever passes through it.
 
 Rules of the fork loop
 ----------------------
-- Worker channels come in batches (`Stock`) and are used in the order sent; the host knows a worker by that order.
-- `Target` workers are kept alive. A worker that ended is replaced at once, without being asked: the refill is then
+- Worker channels come in batches (`Stock`) and are used in the order sent; the host knows a worker by that
+  order.
+- `Target` workers are kept alive. A worker that ended is replaced at once, without being asked: the refill
+  is then
   off the path of the call, which has its answer by that time.
 - A worker inherits the whole stock and closes it before anything else happens in it (`life`).
 """

@@ -1,8 +1,8 @@
 """The zygote: forks keepers, and nothing else.
 
-One per interpreter. Started with ``python -I -S``: no site, no environment, no descriptors but its channel. It never
-sees a byte of tool code, so every process forked from it starts clean. It keeps no record of what it forked: each
-keeper has its own channel to the host.
+One per interpreter. Started with ``python -I -S``: no site, no environment, no descriptors but its channel.
+It never sees a byte of tool code, so every process forked from it starts clean. It keeps no record of what
+it forked: each keeper has its own channel to the host.
 """
 
 from __future__ import annotations

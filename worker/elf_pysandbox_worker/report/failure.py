@@ -1,13 +1,12 @@
 """Exceptions as data: what a failure looks like on the wire, bounded in every direction.
 
-An exception is the tool's object: its `__str__`, notes and even its class attributes may run code, raise, or be
-huge. Nothing here lets that out: each look at it is guarded, each text is cut.
+An exception is the tool's object: its `__str__`, notes and even its class attributes may run code, raise,
+or be huge. Nothing here lets that out: each look at it is guarded, each text is cut.
 """
 
 from __future__ import annotations
 
 import errno
-import linecache
 import os
 import sys
 from types import TracebackType
@@ -110,7 +109,7 @@ def _frames(traceback: TracebackType | None) -> list[FrameData]:
         own = code.co_filename.startswith((_OWN, "<frozen importlib"))
         if not own:
             line = traceback.tb_lineno or 0
-            source = linecache.getline(code.co_filename, line).strip()
+            source = _source_line(traceback)
             name = getattr(code, "co_qualname", code.co_name)
             frames.append(
                 FrameData(_cut(code.co_filename, 1000), line, _cut(name, _NAME), _cut(source, _SOURCE_LINE))
@@ -119,6 +118,17 @@ def _frames(traceback: TracebackType | None) -> list[FrameData]:
                 del frames[_FRAMES]  # deep recursion: the first and the last calls tell most
         traceback = traceback.tb_next
     return frames
+
+
+def _source_line(traceback: TracebackType) -> str:
+    import linecache
+
+    frame = traceback.tb_frame
+    try:
+        # The module's globals name its loader, which has the source where there is no file.
+        return linecache.getline(frame.f_code.co_filename, traceback.tb_lineno or 0, frame.f_globals).strip()
+    except Exception:
+        return ""
 
 
 def _cause(error: BaseException, depth: int) -> ErrorData | None:

@@ -1,8 +1,8 @@
 """Standard output and error of a tool: text streams that send what is written as `Output` frames.
 
-Line buffered, so that a person sees each line when it is written. In the template, before there is a call, what the
-module prints is kept (up to a bound) and sent with each call's first output: each call sees the state right after
-import.
+Line buffered, so that a person sees each line when it is written. In the template, before there is a call,
+what the module prints is kept (up to a bound) and sent with each call's first output: each call sees the
+state right after import.
 """
 
 from __future__ import annotations

@@ -4,11 +4,13 @@ Decided here and nowhere else: what may be said on which channel. Four channels,
 pairs made by the host:
 
 - zygote: host -> zygote `Spawn` (with two descriptors: keeper and template channel).
-- keeper: keeper -> host `Started` (with the template's pidfd), `Refused`, `Ended`. End of file there means the
+- keeper: keeper -> host `Started` (with the template's pidfd), `Refused`, `Ended`. End of file there means
+  the
   host died.
 - template: host -> template `Load`, `Stock` (with descriptors of worker channels), `Target`, `Inquire`;
   template -> host `Blank`, `Refused`, `Loaded`, `LoadFailed`, `WorkerEnded`.
-- worker: host -> worker `Call`; worker -> host `Ready`, then `Output`* and `Item`*, then one `Result` or `Failure`.
+- worker: host -> worker `Call`; worker -> host `Ready`, then `Output`* and `Item`*, then one `Result` or
+  `Failure`.
 
 Array-like encoding: positions, not names, cross; both ends are always the same version of this file.
 """
@@ -128,7 +130,8 @@ class Bundle(Struct, frozen=True, array_like=True):
 
 
 class Load(Struct, frozen=True, array_like=True, tag="load"):
-    """Load this bundle; the first and only one of this template. `path` is the callable most calls will name."""
+    """Load this bundle; the first and only one of this template. `path` is the callable most calls will
+    name."""
 
     bundle: Bundle
     path: str
