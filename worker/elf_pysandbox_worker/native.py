@@ -1,8 +1,8 @@
 """The `native` profile: a bundle loaded as plain CPython, its sibling modules first on the import path.
 
 Nothing is held back here: what holds is the process. Modules are loaded under their own names with
-`__package__`, `__file__` and `__spec__` set, as the import system would do from files; linecache finds their lines through
-`get_source`.
+`__package__`, `__file__` and `__spec__` set, as the import system would do from files; linecache finds their
+lines through `get_source`.
 """
 
 from __future__ import annotations
@@ -59,9 +59,18 @@ class BundleImporter:
         filename = file.path or f"<{file.name}>"
         # From bytes, so that the compiler sees cookies and reports positions as it does for files.
         code = compile(file.source, filename, "exec", dont_inherit=True)
+        if filename.startswith("<"):
+            _remember_lines(filename, self.get_source(module.__name__))
         if module.__name__ in self._values:
             module.__dict__.update(_unpack_globals(self._values[module.__name__]))
         exec(code, module.__dict__)
+
+
+def _remember_lines(filename: str, text: str) -> None:
+    """Give linecache the lines of a source that is in no file: of such names it asks no loader."""
+    import linecache
+
+    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
 
 
 def _unpack_globals(packed: bytes) -> dict[str, Any]:

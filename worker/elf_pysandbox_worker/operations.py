@@ -37,6 +37,6 @@ def run(op: str, tool: LoadedTool, target: Target, call: Call, buffers: Sequence
     module = OPERATIONS.get(op)
     if module is None:
         raise ToolMissing(f"no operation {op!r}; there are {', '.join(OPERATIONS)}")
-    global started  # noqa: PLW0603 - one worker, one operation
+    global started
     started = time.perf_counter()
     return importlib.import_module(module).run(tool, target, call, buffers)

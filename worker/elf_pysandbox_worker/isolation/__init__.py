@@ -55,7 +55,7 @@ def enter_namespaces(spec: Confinement, keep: set[int]) -> list[LayerReport]:
     ------
     LayerMissing
     """
-    global _context  # noqa: PLW0603 - a process is confined once, and its forks inherit that
+    global _context
     _context = Context(spec, frozenset(keep))
     reports = apply_door(_context, "keeper")
     # The template may run under the keeper's own uid: nothing of the keeper's memory may be open to it.
