@@ -22,7 +22,7 @@ def sandbox_processes() -> set[int]:
 def _belongs_here(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as stream:
-            if b"elf_pysandbox_worker.zygote" not in stream.read():
+            if b"elf_pysandbox_worker.boot" not in stream.read():
                 return False
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
             fields = stream.read().rpartition(")")[2].split()

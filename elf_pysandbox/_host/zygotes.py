@@ -19,7 +19,7 @@ from elf_pysandbox_worker.wire.messages import Confinement, Spawn, encode
 
 _BOOT = (
     "import sys; sys.path.extend(sys.argv[2:]); "
-    "from elf_pysandbox_worker.zygote import main; main(int(sys.argv[1]))"
+    "from elf_pysandbox_worker.boot import main; main(int(sys.argv[1]))"
 )
 
 

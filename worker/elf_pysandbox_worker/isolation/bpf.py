@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 _LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _JUMP = 0x05  # BPF_JMP | BPF_JA
@@ -34,12 +33,12 @@ def high(argument: int) -> int:
     return low(argument) + 4
 
 
-@dataclass
 class Program:
     """Instructions with named jump targets; a target of None is the next instruction."""
 
-    _lines: list[tuple[int, str | None, str | None, int]] = field(default_factory=list)
-    _labels: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._lines: list[tuple[int, str | None, str | None, int]] = []
+        self._labels: dict[str, int] = {}
 
     def label(self, name: str) -> None:
         """Name the next instruction."""

@@ -7,7 +7,6 @@ by the first door, is inherited by the template through fork, and is completed t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from elf_pysandbox_worker.isolation.errors import Missing
@@ -21,7 +20,6 @@ NOBODY = 65534
 """The id outside that a tool of a root host gets: it owns nothing."""
 
 
-@dataclass
 class Context:
     """The state of one confinement in the making.
 
@@ -44,14 +42,15 @@ class Context:
         What lies at the private root, beside the scratch directories.
     """
 
-    spec: Confinement
-    keep: frozenset[int]
-    reports: dict[str, LayerReport] = field(default_factory=dict)
-    privileged: bool = field(default_factory=lambda: os.geteuid() == 0)
-    mapped: bool = False
-    alive: int = -1
-    cgroup_joins: list[int] = field(default_factory=list)
-    tops: list[str] = field(default_factory=list)
+    def __init__(self, spec: Confinement, keep: frozenset[int]) -> None:
+        self.spec = spec
+        self.keep = keep
+        self.reports: dict[str, LayerReport] = {}
+        self.privileged = os.geteuid() == 0
+        self.mapped = False
+        self.alive = -1
+        self.cgroup_joins: list[int] = []
+        self.tops: list[str] = []
 
     def holds(self, *names: str) -> bool:
         """Whether at least one of these layers holds."""

@@ -25,8 +25,9 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NoReturn, TypeAlias
+
+import msgspec
 
 from elf_pysandbox_worker.wire.errors import WireError, WireTooLarge
 
@@ -42,8 +43,7 @@ _U64 = struct.Struct("<Q")
 _WRITABLE = 1 << 63
 
 
-@dataclass(frozen=True, slots=True)
-class FrameCaps:
+class FrameCaps(msgspec.Struct, frozen=True):
     """How much of a frame is accepted; beyond is a `WireTooLarge` before anything is allocated.
 
     Attributes

@@ -8,15 +8,15 @@ item, for the few messages where the bound is too coarse or that are nested deep
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from elf_pysandbox_worker.wire.errors import WireError, WireTooLarge
 from elf_pysandbox_worker.wire.tags import MAX_DEPTH
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
+class Caps(msgspec.Struct, frozen=True):
     """What a received value may cost.
 
     Attributes
