@@ -132,6 +132,11 @@ class SandboxPool(concurrent.futures.Executor):
         """The limits of calls made through this pool or view."""
         return self._limits
 
+    @property
+    def max_workers(self) -> int:
+        """Calls in flight at once, of all views on this pool together."""
+        return self._engine.max_workers
+
     # -- tools ----------------------------------------------------------------------------------------
 
     def load(self, target: str | Callable[..., Any], **options: Any) -> Tool:

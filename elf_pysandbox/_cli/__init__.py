@@ -12,6 +12,7 @@ import click
 
 COMMANDS = {
     "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
+    "map": ("elf_pysandbox._cli.map:map_rows", "Call a tool for every row of a JSON lines file; resumable."),
     "profile": ("elf_pysandbox._cli.profile:profile", "Measure a tool: time, memory, flame graph, overhead."),
     "config": ("elf_pysandbox._cli.config:config", "Print each setting and where it came from."),
     "completion": ("elf_pysandbox._cli.completion:completion", "Print the completion script of a shell."),

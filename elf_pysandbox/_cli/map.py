@@ -1,0 +1,143 @@
+"""`pysandbox map`: a tool over a file of JSON lines."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from elf_pysandbox import Outcome, SandboxError, SandboxPool, Settings
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.options import (
+    arguments_from,
+    call_options,
+    limits_from,
+    policy_from,
+    refuse_usage,
+)
+from elf_pysandbox._cli.printing import error_fields, plain
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("map")
+@click.argument("target")
+@click.option("--input", "source", type=_FILE, required=True, help="JSON lines: one call a line.")
+@click.option("--output", "-o", "result", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@call_options
+@click.option("--workers", type=click.IntRange(min=1), help="Calls in flight at once.")
+@click.option(
+    "--retries", type=click.IntRange(min=0), default=2, show_default=True, help="For accidents only."
+)
+@click.option("--restart", is_flag=True, help="Throw away what the output holds.")
+@click.option("--retry-failed", is_flag=True, help="Run again the rows that did not end ok.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def map_rows(
+    target: str,
+    source: Path,
+    result: Path,
+    arguments: str | None,
+    pairs: tuple[str, ...],
+    workers: int | None,
+    retries: int,
+    restart: bool,
+    retry_failed: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Call TARGET once for every line of --input; write one line for each to --output.
+
+    An object is the call's keyword arguments, an array its positional ones, anything else its one argument;
+    --args adds keyword arguments to every call. Lines are written as calls end: "row" tells which one.
+    Interrupted in any way, the same command goes on where it stopped; each row is in the output exactly once.
+
+    \b
+    Examples:
+      pysandbox map examples/text_tools.py:word_count --input rows.jsonl --output counts.jsonl
+      pysandbox map tools.py:score --input rows.jsonl -o scores.jsonl --workers 64 --timeout 5
+      pysandbox map tools.py:score --input rows.jsonl -o scores.jsonl --retry-failed
+
+    \b
+    Exit codes: 0 all rows ok, 1 some failed, 2 usage, 5 no such tool, 130 interrupted (run again to go on).
+    """
+    from elf_pysandbox._map.output import Output
+
+    args, fixed = arguments_from(arguments, pairs)
+    if args:
+        raise click.UsageError("--args must be an object here: positional arguments come from the rows")
+    limits = limits_from(options["timeout"], options["cpu"], options["memory"])
+    grants = (options[name] for name in ("profile", "imports", "read", "write", "scratch", "env"))
+    policy = policy_from(*grants)
+    with refuse_usage():
+        count = workers or Settings.resolve()["max_workers"]
+        output = Output(result, restart=restart, retry_failed=retry_failed)
+    with closing(output), SandboxPool(count, policy=policy, limits=limits) as pool:
+        sys.exit(_run(pool, target, source, output, retries, fixed, quiet))
+
+
+def _run(
+    pool: SandboxPool,
+    target: str,
+    source: Path,
+    output: Any,
+    retries: int,
+    fixed: dict[str, Any],
+    quiet: bool,
+) -> int:
+    from elf_pysandbox._map.progress import Progress
+    from elf_pysandbox._map.rows import lines_of
+    from elf_pysandbox._map.runner import Runner
+
+    total = sum(1 for _ in lines_of(source))
+    try:
+        tool = pool.load(target)
+        with Progress(total, len(output.done), quiet=quiet) as progress:
+            runner = Runner(
+                pool, tool, source, output, window=2 * pool.max_workers, retries=retries, fixed=fixed,
+                fields_of=_fields, tick=progress.tick,
+            )  # fmt: skip
+            with _stop_on_signals(runner.stop) as received:
+                whole = runner.run()
+            summary = progress.line(runner.counts)
+    except SandboxError as error:
+        status = getattr(error, "status", "fault")
+        click.echo(f"{status}: {error}", err=True)
+        return EXIT_OF_STATUS.get(status, 125)
+    click.echo(summary, err=True)
+    if not whole:
+        click.echo("interrupted: run the same command again to go on", err=True)
+        return 128 + received[0]
+    return 1 if runner.counts.failed else 0
+
+
+def _fields(outcome: Outcome) -> dict[str, Any]:
+    if outcome.ok:
+        return {"value": plain(outcome.value)}
+    return {"error": error_fields(outcome.error)}
+
+
+@contextmanager
+def _stop_on_signals(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """Turn SIGINT and SIGTERM into a request to stop; a second one ends the program as usual."""
+    received: list[int] = []
+    before: dict[int, Any] = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, handle)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,137 @@
+"""The output of a map: the file itself is the record of what is done.
+
+Each line holds the number of its row and a digest of the row's text, so that a run that ended anywhere
+(Ctrl-C, SIGKILL, a full disk) is resumed by reading the file back: whole lines count, a torn last line is
+cut off.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from elf_pysandbox import ConfigurationError
+
+_FLUSH_S = 0.25
+
+
+class Output:
+    """The output file, locked for one run at a time.
+
+    Parameters
+    ----------
+    path : Path
+    restart : bool
+        Throw away what it holds.
+    retry_failed : bool
+        Forget the rows that did not end `ok`, so that they run again.
+
+    Attributes
+    ----------
+    done : dict of int to str
+        Row -> digest, of the rows that need not run.
+    failed : int
+        How many of those did not end `ok`.
+
+    Raises
+    ------
+    ConfigurationError
+        Another run writes to the file, or it holds something else than the output of a map.
+    """
+
+    def __init__(self, path: Path, *, restart: bool = False, retry_failed: bool = False) -> None:
+        self.path = path
+        self.done: dict[int, str] = {}
+        self.failed = 0
+        self._file = _locked(path)
+        try:
+            if restart:
+                self._file.truncate(0)
+            self._recover(retry_failed)
+        except BaseException:
+            self._file.close()
+            raise
+        self._flushed_at = time.monotonic()
+
+    def _recover(self, retry_failed: bool) -> None:
+        kept: list[bytes] = []
+        whole, forgot = 0, False
+        self._file.seek(0)
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break  # Torn: its row runs again.
+            whole += len(line)
+            row, digest, ok = _read(line, self.path)
+            if retry_failed and not ok:
+                forgot = True
+                continue
+            if row not in self.done:
+                self.done[row] = digest
+                self.failed += not ok
+                if retry_failed:
+                    kept.append(line)
+        if forgot:
+            self._replace(kept)
+        else:
+            self._file.truncate(whole)
+            self._file.seek(0, os.SEEK_END)
+
+    def _replace(self, lines: list[bytes]) -> None:
+        """Put a file with these lines in the place of this one: whole or not at all."""
+        fresh = self.path.with_name(self.path.name + ".part")
+        file = _locked(fresh)
+        file.truncate(0)
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+        fresh.replace(self.path)
+        self._file.close()
+        self._file = file
+
+    def write(self, row: int, digest: str, status: str, fields: dict[str, Any]) -> None:
+        """Write the line of one row."""
+        record = {"row": row, "input": digest, "status": status, **fields}
+        # A lone surrogate becomes its escape, which is what JSON calls it too.
+        self._file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        now = time.monotonic()
+        if now - self._flushed_at > _FLUSH_S:
+            self._file.flush()
+            self._flushed_at = now
+
+    def close(self) -> None:
+        """Write what is left, to the disk."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def _locked(path: Path) -> BinaryIO:
+    try:
+        file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")  # noqa: SIM115
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigurationError(f"{path} is being written by another map: wait for it to end") from None
+    return file
+
+
+def _read(line: bytes, path: Path) -> tuple[int, str, bool]:
+    try:
+        record = json.loads(line)
+        row, digest, status = record["row"], record["input"], record["status"]
+        if type(row) is int and isinstance(digest, str):
+            return row, digest, status == "ok"
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise ConfigurationError(
+        f"{path} holds something else than the output of a map: name another file, or throw it away "
+        "with --restart"
+    )

@@ -1,0 +1,218 @@
+"""`pysandbox map`: each row exactly once in the output, whatever ends a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxPool
+from elf_pysandbox._cli import main
+from elf_pysandbox._map.output import Output
+from elf_pysandbox._map.rows import parse
+from elf_pysandbox._map.runner import Runner
+from tests.kit.processes import workers_of
+
+ROOT = Path(__file__).parents[2]
+MODULE = "fixtures/kit/rows.py"
+ROWS = int(os.environ.get("PYSANDBOX_MAP_ROWS", "600"))
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def numbers(path):
+    return sorted(record["row"] for record in records(path))
+
+
+def run_map(tmp_path, name, *options):
+    arguments = ["map", f"{MODULE}:{name}", "--input", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    return CliRunner().invoke(main, [*arguments, "--profile", "native", "--workers", "4", *options])
+
+
+def start_map(tmp_path, name, *options):
+    command = [sys.executable, "-m", "elf_pysandbox", "map", f"{MODULE}:{name}", "--profile", "native"]
+    command += ["--input", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--workers", "4", *options]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_lines(path, process):
+    """Wait until the output has a line, and the run has not ended."""
+    while not (path.exists() and path.stat().st_size):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+
+
+def test_every_row_has_one_line_with_its_value(tmp_path):
+    write_rows(tmp_path / "in", [{"text": "ab"}, ["abc"], "abcd"])
+    ended = run_map(tmp_path, "score", "--arg", "weight=10")
+    assert ended.exit_code == 0, ended.output
+    assert {record["row"]: record["value"] for record in records(tmp_path / "out")} == {0: 20, 1: 30, 2: 40}
+    assert "3 of 3 rows" in ended.output
+
+
+def test_rows_that_fail_are_counted_and_told_with_their_error(tmp_path):
+    (tmp_path / "in").write_text('{"n": 1}\n\n{"n": 0}\nno json\n{"m": 1}\n')
+    ended = run_map(tmp_path, "invert")
+    assert ended.exit_code == 1
+    assert "4 of 4 rows" in ended.output
+    assert "3 failed" in ended.output
+    found = {record["row"]: record for record in records(tmp_path / "out")}
+    assert [found[row]["status"] for row in range(4)] == [
+        "ok",
+        "raised",
+        "invalid_arguments",
+        "invalid_arguments",
+    ]
+    assert found[1]["error"]["type"] == "ZeroDivisionError"
+    assert "no JSON" in found[2]["error"]["message"]
+
+
+def test_failed_rows_run_again_when_asked_for_and_the_others_do_not(tmp_path):
+    write_rows(tmp_path / "in", [{"n": 2}, {"n": 0}, {"n": 4}])
+    run_map(tmp_path, "invert")
+    again = run_map(tmp_path, "double", "--retry-failed")
+    assert again.exit_code == 0
+    found = {record["row"]: record["value"] for record in records(tmp_path / "out")}
+    assert found == {0: 0.5, 1: 0, 2: 0.25}
+
+
+def test_a_second_run_does_nothing_and_a_restart_does_all(tmp_path):
+    write_rows(tmp_path / "in", [{"n": 1}, {"n": 2}])
+    run_map(tmp_path, "double")
+    assert run_map(tmp_path, "invert").exit_code == 0
+    assert sorted(record["value"] for record in records(tmp_path / "out")) == [2, 4]
+    run_map(tmp_path, "invert", "--restart")
+    assert sorted(record["value"] for record in records(tmp_path / "out")) == [0.5, 1.0]
+
+
+def test_a_torn_last_line_is_cut_off_and_its_row_runs_again(tmp_path):
+    write_rows(tmp_path / "in", [{"n": n} for n in range(5)])
+    run_map(tmp_path, "double")
+    whole = (tmp_path / "out").read_bytes()
+    (tmp_path / "out").write_bytes(whole[:-7])
+    assert run_map(tmp_path, "double").exit_code == 0
+    assert numbers(tmp_path / "out") == [0, 1, 2, 3, 4]
+
+
+def test_a_changed_row_is_refused_instead_of_mixed_in(tmp_path):
+    write_rows(tmp_path / "in", [{"n": 1}, {"n": 2}])
+    run_map(tmp_path, "double")
+    write_rows(tmp_path / "in", [{"n": 1}, {"n": 3}])
+    ended = run_map(tmp_path, "double")
+    assert ended.exit_code != 0
+    assert "row 1" in ended.output
+    assert "--restart" in ended.output
+
+
+def test_a_file_that_is_no_output_of_a_map_is_left_alone(tmp_path):
+    write_rows(tmp_path / "in", [{"n": 1}])
+    (tmp_path / "out").write_text("precious\n")
+    ended = run_map(tmp_path, "double")
+    assert ended.exit_code == 2
+    assert (tmp_path / "out").read_text() == "precious\n"
+
+
+def test_two_runs_never_write_to_one_output(tmp_path):
+    first = Output(tmp_path / "out")
+    with pytest.raises(ConfigurationError, match="another map"):
+        Output(tmp_path / "out")
+    first.close()
+    Output(tmp_path / "out").close()
+
+
+def test_a_tool_that_is_not_there_ends_the_run_with_nothing_written(tmp_path):
+    write_rows(tmp_path / "in", [{"n": n} for n in range(100)])
+    ended = run_map(tmp_path, "no_such")
+    assert ended.exit_code == 5
+    assert (tmp_path / "out").read_text() == ""
+
+
+def test_a_value_with_a_lone_surrogate_is_written_as_json_can_say_it(tmp_path):
+    output = Output(tmp_path / "out")
+    output.write(0, "x", "ok", {"value": "\ud800ü"})
+    output.close()
+    assert records(tmp_path / "out")[0]["value"] == "\ud800ü"
+
+
+def test_a_line_nested_too_deeply_is_a_problem_of_its_row():
+    assert "no JSON" in parse(0, b"[" * 100_000, {}).problem
+
+
+def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(tmp_path):
+    write_rows(tmp_path / "in", [{"n": n} for n in range(ROWS)])
+    process = start_map(tmp_path, "slow")
+    wait_for_lines(tmp_path / "out", process)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in told
+    before = (tmp_path / "out").read_bytes()
+    assert 0 < len(numbers(tmp_path / "out")) < ROWS
+    ended = run_map(tmp_path, "double")
+    assert ended.exit_code == 0, ended.output
+    assert (tmp_path / "out").read_bytes().startswith(before)
+    assert numbers(tmp_path / "out") == list(range(ROWS))
+
+
+def test_a_run_that_was_killed_goes_on_where_its_output_ends(tmp_path):
+    write_rows(tmp_path / "in", [{"n": n} for n in range(ROWS)])
+    process = start_map(tmp_path, "slow")
+    wait_for_lines(tmp_path / "out", process)
+    process.kill()
+    process.communicate(timeout=60)
+    ended = run_map(tmp_path, "double")
+    assert ended.exit_code == 0, ended.output
+    assert numbers(tmp_path / "out") == list(range(ROWS))
+
+
+def test_rows_whose_workers_are_killed_run_again_and_are_told_once(tmp_path):
+    write_rows(tmp_path / "in", [{"n": n, "seconds": 0.002} for n in range(ROWS)])
+    output = Output(tmp_path / "out")
+    chance = random.Random(1)
+    with SandboxPool(8, policy=Policy(profile="native"), limits=Limits(wall_s=20)) as pool:
+        over = threading.Event()
+
+        def kill_workers():
+            while not over.wait(0.02):
+                victims = workers_of(pool.process_ids())
+                for victim in chance.sample(victims, min(2, len(victims))):
+                    kill(victim)
+
+        killer = threading.Thread(target=kill_workers)
+        runner = Runner(
+            pool, pool.load(f"{MODULE}:slow"), tmp_path / "in", output, window=16, retries=20, fixed={},
+            fields_of=lambda outcome: {"value": outcome.value},
+        )  # fmt: skip
+        killer.start()
+        try:
+            assert runner.run()
+        finally:
+            over.set()
+            killer.join()
+            output.close()
+    assert runner.counts.statuses == {"ok": ROWS}
+    assert runner.counts.retried > 0
+    assert sorted(record["value"] for record in records(tmp_path / "out")) == list(range(ROWS))
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
