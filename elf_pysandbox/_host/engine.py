@@ -70,7 +70,7 @@ class Engine:
         self._zygotes: dict[str, Zygote] = {}
         self._zygote_starts: deque[float] = deque(maxlen=_ZYGOTE_STARTS)
         self._templates: OrderedDict[Hashable, Template] = OrderedDict()
-        self._reserve: dict[tuple[str, bytes], list[Template]] = {}
+        self._reserve: dict[tuple[str, str, bytes], list[Template]] = {}
         self._live: set[Template] = set()
         self.closed = False
         self.owner = os.getpid()
@@ -186,7 +186,7 @@ class Engine:
             except OSError:
                 self._end_template(template)
                 raise
-        template.name = route.load.bundle.entry
+        template.name, template.profile = route.load.bundle.entry, route.load.profile
         self._templates[route.key] = template
         self.supervisor.watch_load(template)
         self._retire_unused()
@@ -194,7 +194,7 @@ class Engine:
 
     def _loaded_from_reserve(self, route: Route) -> Template | None:
         """Take a blank template that waits; one that died while it waited is passed over."""
-        reserve = self._reserve.get((route.python, encode(route.confinement)), [])
+        reserve = self._reserve.get((route.python, route.load.profile, encode(route.confinement)), [])
         while reserve:
             template = reserve.pop()
             try:
@@ -247,15 +247,17 @@ class Engine:
             zygote.close()
             return words
 
-    def warm(self, python: str, confinement: Confinement) -> None:
-        """Start a blank template in reserve for this confinement, unless one waits already."""
+    def warm(self, python: str, confinement: Confinement, profile: str) -> None:
+        """Start a blank template in reserve for this confinement and profile, unless one waits already."""
         with self._lock:
-            waiting = self._reserve.setdefault((python, encode(confinement)), [])
+            waiting = self._reserve.setdefault((python, profile, encode(confinement)), [])
             waiting[:] = [template for template in waiting if not template.ended]
             if self.closed or waiting:
                 return
             try:
-                waiting.append(self._spawn(python, confinement))
+                template = self._spawn(python, confinement)
+                waiting.append(template)
+                template.prepare(profile)
             except OSError:
                 pass  # the next call that needs one meets the same error and tells it
 
@@ -283,7 +285,7 @@ class Engine:
             flights = list(template.waiting)
         for flight in flights:
             flight.notify()
-        self.warm(template.python, template.confinement)
+        self.warm(template.python, template.confinement, template.profile)
 
     def template_gone(self, template: Template) -> None:
         """Take note that a template ended; calls that had not begun start anew, the others learn of it."""

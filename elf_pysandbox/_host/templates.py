@@ -24,6 +24,7 @@ from elf_pysandbox_worker.wire.messages import (
     Inquire,
     LayerReport,
     Load,
+    Prepare,
     Stock,
     Target,
     encode,
@@ -76,6 +77,7 @@ class Template:
         self.control_reader = FrameReader(_CONTROL_CAPS)
         self.descriptors: deque[int] = deque()
         self.python = ""
+        self.profile = ""
         self.pid = 0
         self.pidfd = -1
         self.layers: tuple[LayerReport, ...] = ()
@@ -99,6 +101,10 @@ class Template:
         self.control_far.close()
 
     # -- telling the template -----------------------------------------------------------------------
+
+    def prepare(self, profile: str) -> None:
+        """Have a blank template import what loading by this profile needs."""
+        self._tell(Prepare(profile))
 
     def load(self, load: Load, load_s: float) -> None:
         """Send the bundle and a first stock; the template reads them as soon as it is confined."""

@@ -53,6 +53,14 @@ class LoadedTool:
         return found
 
 
+def prepare(profile: str) -> None:
+    """Import what `load` will need for this profile, in a template that waits for its bundle."""
+    importlib.import_module(f"elf_pysandbox_worker.{profile}")
+    if profile == "restricted":
+        importlib.import_module("elf_pysandbox_worker.restricted.importer")
+        importlib.import_module("elf_pysandbox_worker.restricted.compiler")
+
+
 def load(load: Load) -> LoadedTool:
     """Load the bundle by its profile; whatever the module raises passes through."""
     loader = importlib.import_module(f"elf_pysandbox_worker.{load.profile}")

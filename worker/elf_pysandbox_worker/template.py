@@ -35,6 +35,7 @@ from elf_pysandbox_worker.wire.messages import (
     Load,
     Loaded,
     LoadFailed,
+    Prepare,
     Refused,
     Stock,
     Target,
@@ -67,6 +68,9 @@ def _live(channel: Channel, confinement: Confinement, alive_fd: int, layers: lis
         return 1
     channel.send(Blank(reports))
     load = channel.receive()
+    while isinstance(load, Prepare):
+        loading.prepare(load.profile)
+        load = channel.receive()
     if not isinstance(load, Load):
         return 0
     started = time.monotonic()

@@ -7,7 +7,7 @@ pairs made by the host:
 - keeper: keeper -> host `Started` (with the template's pidfd), `Refused`, `Ended`. End of file there means
   the
   host died.
-- template: host -> template `Load`, `Stock` (with descriptors of worker channels), `Target`, `Inquire`;
+- template: host -> template `Prepare`, `Load`, `Stock` (with descriptors of worker channels), `Target`, `Inquire`;
   template -> host `Blank`, `Refused`, `Loaded`, `LoadFailed`, `WorkerEnded`.
 - worker: host -> worker `Call`; worker -> host `Ready`, then `Output`* and `Item`*, then one `Result` or
   `Failure`.
@@ -127,6 +127,12 @@ class Bundle(Struct, frozen=True, array_like=True):
     files: list[SourceFile]
     values: bytes = b""
     pickled: bytes = b""
+
+
+class Prepare(Struct, frozen=True, array_like=True, tag="prepare"):
+    """Import what loading by this profile needs, ahead of the `Load` that will come."""
+
+    profile: str
 
 
 class Load(Struct, frozen=True, array_like=True, tag="load"):
@@ -282,7 +288,7 @@ class Failure(Struct, frozen=True, array_like=True, tag="failure"):
 
 ToZygote = Spawn
 FromKeeper = Started | Refused | Ended
-ToTemplate = Load | Stock | Target | Inquire
+ToTemplate = Prepare | Load | Stock | Target | Inquire
 FromTemplate = Blank | Refused | Loaded | LoadFailed | WorkerEnded
 ToWorker = Call
 FromWorker = Ready | Output | Item | Result | Failure
