@@ -1,0 +1,124 @@
+"""Attacks and the layers that stop them, each alone.
+
+An attack is run three times and more: with none of its layers, where it must succeed (or the test would pass
+with the protection off); with each of its layers alone, where it must fail in that layer's own way; and under
+the default policy in a worker. Taking a layer out of the program turns its column red.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.isolation.driver import Position, Raised, Run, confinement, only, run
+
+ROOT = os.geteuid() == 0
+_NAMESPACES = tuple(f"{kind}_namespace" for kind in ("pid", "mount", "ipc", "uts", "network"))
+
+
+class Killed(int):
+    """Expected: the process was ended by this signal."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One thing a hostile tool tries.
+
+    Attributes
+    ----------
+    name : str
+    act : callable
+        Returns if the attack succeeded, raises if it was stopped.
+    stops : dict
+        Layer -> the errno it answers with, the name of the exception, or `Killed`.
+    needs : tuple of str
+        Layers that are on in every trial.
+    changes : dict
+        Changes of the confinement (`confinement`).
+    default : bool
+        Whether to try it under the default policy too.
+    root : bool
+        Only root can do it even without any layer.
+    """
+
+    name: str
+    act: Callable[[], Any]
+    stops: dict[str, int | str]
+    needs: tuple[str, ...] = ()
+    changes: dict[str, Any] = field(default_factory=dict)
+    before: Callable[[], None] | None = None
+    position: Position = "template"
+    default: bool = True
+    root: bool = False
+
+
+def prerequisites(layer: str) -> tuple[str, ...]:
+    """Return the layers without which `layer` cannot be applied."""
+    if layer in ("landlock", "seccomp"):
+        return ("no_new_privs",)
+    if layer in ("capabilities", *_NAMESPACES):
+        return () if ROOT and layer != "capabilities" else ("user_namespace",)
+    return ()
+
+
+def try_with(attack: Attack, *layers: str, position: Position | None = None) -> Run:
+    """Run the attack with only these layers and what they need."""
+    names = {*attack.needs, *layers, *(need for layer in layers for need in prerequisites(layer))}
+    spec = confinement(only(*names), **attack.changes)
+    return run(attack.act, spec, position or attack.position, before=attack.before)
+
+
+def cells(attacks: list[Attack]) -> list[Any]:
+    """Return one parameter for each cell of the matrix."""
+    return [
+        pytest.param(attack, layer, id=f"{attack.name}-{layer}")
+        for attack in attacks
+        for layer in attack.stops
+    ]
+
+
+def rows(attacks: list[Attack]) -> list[Any]:
+    """Return one parameter for each attack."""
+    return [pytest.param(attack, id=attack.name) for attack in attacks]
+
+
+def check_control(attack: Attack) -> None:
+    """The attack succeeds where none of its layers holds."""
+    if attack.root and not ROOT:
+        pytest.skip("only root can do this even unconfined")
+    controls = {need for layer in attack.stops for need in prerequisites(layer)} - {"no_new_privs"}
+    result = try_with(attack, *controls)
+    assert result.missing is None
+    assert not isinstance(result.value, Raised), f"stopped without {list(attack.stops)}: {result.value}"
+    assert result.status == 0
+
+
+def check_stopped(attack: Attack, layer: str) -> None:
+    """The layer alone stops the attack, in its own way."""
+    if attack.root and not ROOT:
+        pytest.skip("only root can do this even unconfined")
+    result = try_with(attack, layer)
+    if result.missing is not None and not result.reports.get(layer):
+        pytest.skip(f"this host lacks the layer {layer}: {result.missing[1]}")
+    assert result.missing is None
+    expected = attack.stops[layer]
+    if isinstance(expected, Killed):
+        assert result.value is None
+        assert result.status == int(expected)
+    else:
+        assert isinstance(result.value, Raised), f"{layer} let it through: {result.value!r}"
+        assert expected in (result.value.errno, result.value.type), result.value
+
+
+def check_default(attack: Attack) -> None:
+    """The attack fails in a worker under the default policy."""
+    if not attack.default:
+        pytest.skip("what it is about exists only in the template")
+    spec = confinement(**attack.changes)
+    result = run(attack.act, spec, "worker", before=attack.before)
+    assert result.missing is None
+    assert isinstance(result.value, Raised) or result.status != 0, f"succeeded: {result.value!r}"
