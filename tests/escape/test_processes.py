@@ -126,7 +126,8 @@ ATTACKS = [
         {"seccomp": errno.EPERM, "landlock": errno.EACCES, "mount_namespace": errno.ENOENT},
     ),
     Attack(
-        "fork bomb", fork_bomb, {"rlimits": errno.EAGAIN, "cgroup": errno.EAGAIN}, needs=("user_namespace", "mount_namespace", "identity"),
+        "fork bomb", fork_bomb, {"rlimits": errno.EAGAIN, "cgroup": errno.EAGAIN},
+        needs=("user_namespace", "mount_namespace", "identity"),
         changes=SMALL,
     ),
 ]  # fmt: skip
