@@ -34,7 +34,8 @@ class Setting:
     name : str
     value : Any
     origin : str
-        ``call``, ``command line``, the name of a variable, the path of a pyproject.toml, or ``default``.
+        ``call``, ``command line``, the name of a variable, ``project``, the path of a pyproject.toml, or
+        ``default``.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Settings:
         command_line: Mapping[str, Any] | None = None,
         *,
         call: Mapping[str, Any] | None = None,
+        project: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
         folder: str | os.PathLike[str] = ".",
     ) -> Settings:
@@ -101,6 +103,8 @@ class Settings:
         ----------
         command_line, call : mapping, optional
             Setting -> value; None values count as not given.
+        project : mapping, optional
+            Settings that stand elsewhere in the project's configuration; they win over ``[tool.pysandbox]``.
         environ : mapping, optional
             The variables; those of this process by default.
         folder : path
@@ -113,8 +117,13 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         found = {setting.name: setting for setting in _defaults()}
-        for source in (_from_pyproject(environ, Path(folder)), _from_environment(environ)):
-            found.update((setting.name, setting) for setting in source)
+        given_project = (
+            Setting(name, value, "project") for name, value in (project or {}).items() if value is not None
+        )
+        for source in (_from_pyproject(environ, Path(folder)), given_project, _from_environment(environ)):
+            for setting in source:
+                _known(setting.name, setting.origin)
+                found[setting.name] = setting
         for origin, given in (("command line", command_line), ("call", call)):
             for name, value in (given or {}).items():
                 if value is not None:

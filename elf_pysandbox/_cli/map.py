@@ -139,5 +139,5 @@ def _stop_on_signals(stop: Callable[[], None]) -> Iterator[list[int]]:
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for each, handler in before.items():
+            signal.signal(each, handler)
