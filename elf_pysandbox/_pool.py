@@ -175,7 +175,8 @@ class SandboxPool(concurrent.futures.Executor):
         if found is None:
             if self._engine.closed:
                 raise PoolClosedError("this pool was shut down")
-            route = route_of(tool, self._policy, self._limits, self._engine.max_workers, self._python)
+            policy, limits = tool.policy or self._policy, tool.limits or self._limits
+            route = route_of(tool, policy, limits, self._engine.max_workers, self._python)
             # The tool is kept along, so that its id is not given to another.
             found = self._routes[id(tool)] = (tool, route)
         return found[1]
@@ -367,7 +368,9 @@ class SandboxPool(concurrent.futures.Executor):
         tool = self._tool_of(target)
         route = self._route(tool)
         call_id = next(_call_ids)
-        limits = self._host_limits
+        limits = self._host_limits if tool.limits is None else host_limits_of(tool.limits)
+        if tool.call_options:
+            options = {**tool.call_options, **options}
         try:
             packed = pack((args, kwargs), max_bytes=limits.result_bytes, root="")
         except (UnsupportedValue, ValueTooLarge) as error:

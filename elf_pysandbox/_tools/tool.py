@@ -29,6 +29,10 @@ class Tool:
         This tool's own limits; None leaves them to the pool.
     policy : Policy or None
         This tool's own policy; None leaves it to the pool.
+    strict : bool
+        Take arguments of the annotated types, or what stands for one in JSON, and convert nothing else.
+    check_result : bool
+        Hold results against the return annotation; one that does not fit is `bad_result`.
     """
 
     name: str
@@ -36,6 +40,8 @@ class Tool:
     path: str
     limits: Limits | None = None
     policy: Policy | None = None
+    strict: bool = False
+    check_result: bool = False
 
     def __post_init__(self) -> None:
         if not self.path or not all(part.isidentifier() for part in self.path.split(".")):
@@ -55,17 +61,22 @@ class Tool:
         """Distributions the tool's module needs (PEP 508)."""
         return self.context.requirements
 
+    @cached_property
+    def call_options(self) -> dict[str, str]:
+        """What each call of this tool tells the worker."""
+        options = {"strict": self.strict, "check_result": self.check_result}
+        return {name: "1" for name, wanted in options.items() if wanted}
+
+    @cached_property
+    def _identity(self) -> tuple[object, ...]:
+        return (self.key, self.name, self.limits, self.policy, self.strict, self.check_result)
+
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
         if not isinstance(other, Tool):
             return NotImplemented
-        return (self.key, self.name, self.limits, self.policy) == (
-            other.key,
-            other.name,
-            other.limits,
-            other.policy,
-        )
+        return self._identity == other._identity
 
     @cached_property
     def _hash(self) -> int:

@@ -19,3 +19,16 @@ class BadArguments(Exception):  # noqa: N818 - likewise
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{path}: {message}" if path else message for path, message in problems))
         self.problems = problems
+
+
+class BadResult(Exception):  # noqa: N818 - likewise
+    """The result does not fit the return annotation: outcome `bad_result`.
+
+    Parameters
+    ----------
+    problems : list of (path, message)
+    """
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" for path, message in problems))
+        self.problems = problems

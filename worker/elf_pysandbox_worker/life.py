@@ -177,7 +177,7 @@ def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes]) -> Any:
         return operations.run(call.op, tool, target, call, buffers)
     args, kwargs = values.unpack(call.arguments, buffers, caps=values.TRUSTED_CAPS)
     if target.convert is not None:
-        args, kwargs = target.convert(args, kwargs)
+        args, kwargs = target.convert(args, kwargs, call.options)
     try:
         result = target.function(*args, **kwargs)
     except TypeError as error:
@@ -185,9 +185,17 @@ def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes]) -> Any:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             _explain_misfit(target.function, args, kwargs)
         raise
-    if target.kind == loading.SYNC and not isinstance(result, types.GeneratorType):
-        return result
-    return _drive(result, target.kind, call)
+    if target.kind in (loading.GENERATOR, loading.ASYNC_GENERATOR) or isinstance(result, types.GeneratorType):
+        return _drive(result, target.kind, call)
+    if target.kind != loading.SYNC:
+        result = _drive(result, target.kind, call)
+    return _checked(target, result) if "check_result" in call.options else result
+
+
+def _checked(target: loading.Target, result: Any) -> Any:
+    from elf_pysandbox_worker import binder
+
+    return binder.check_result(target.function, result)
 
 
 def _explain_misfit(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

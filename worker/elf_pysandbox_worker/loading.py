@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from elf_pysandbox_worker.errors import ToolMissing
@@ -19,7 +19,9 @@ SYNC, ASYNC, GENERATOR, ASYNC_GENERATOR = "sync", "async", "generator", "async_g
 # Markers of code objects: CO_COROUTINE and CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR, CO_GENERATOR.
 _KINDS = ((0x80 | 0x100, ASYNC), (0x200, ASYNC_GENERATOR), (0x20, GENERATOR))
 
-Converter = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+Converter = Callable[
+    [tuple[Any, ...], dict[str, Any], Mapping[str, str]], tuple[tuple[Any, ...], dict[str, Any]]
+]
 
 
 class Target(NamedTuple):

@@ -17,6 +17,7 @@ from elf_pysandbox_worker.loading import LoadedTool, Target
 from elf_pysandbox_worker.wire.messages import Call
 
 OPERATIONS = {
+    "describe": "elf_pysandbox_worker.describe",
     "profile": "elf_pysandbox_worker.profiling",
 }
 """Operation -> the module whose `run` does it."""

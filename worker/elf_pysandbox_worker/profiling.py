@@ -45,7 +45,7 @@ def run(tool: LoadedTool, target: Target, call: Call, buffers: Sequence[bytes]) 
     """Make the call once, measured; its own exception passes through."""
     args, kwargs = values.unpack(call.arguments, buffers)
     if target.convert is not None:
-        args, kwargs = target.convert(args, kwargs)
+        args, kwargs = target.convert(args, kwargs, call.options)
     own = frozenset(file.path or f"<{file.name}>" for file in tool.load.bundle.files)
     mode = call.options.get("mode", "time")
     interval = min(max(float(call.options.get("interval_s", "0.001")), 0.0001), 1.0)

@@ -11,7 +11,7 @@ import os
 import sys
 from types import TracebackType
 
-from elf_pysandbox_worker.errors import BadArguments, ToolMissing
+from elf_pysandbox_worker.errors import BadArguments, BadResult, ToolMissing
 from elf_pysandbox_worker.wire.messages import Bundle, ErrorData, FrameData
 from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge
 
@@ -28,7 +28,7 @@ _DENIALS = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 def describe(error: BaseException, depth: int = 0) -> ErrorData:
     """Return the exception as data; never raises."""
     kind = type(error)
-    problems = error.problems if isinstance(error, BadArguments) else []
+    problems = error.problems if isinstance(error, (BadArguments, BadResult)) else []
     return ErrorData(
         type=_cut(str(kind.__name__), _NAME),
         module=_cut(str(kind.__module__), _NAME),
@@ -48,7 +48,7 @@ def classify(error: BaseException) -> str:
         return "invalid_arguments"
     if isinstance(error, ToolMissing):
         return "not_found"
-    if isinstance(error, (UnsupportedValue, ValueTooLarge)):
+    if isinstance(error, (UnsupportedValue, ValueTooLarge, BadResult)):
         return "bad_result"
     restricted = sys.modules.get("elf_pysandbox_worker.restricted")
     if restricted is not None and isinstance(error, restricted.PolicyDenied):

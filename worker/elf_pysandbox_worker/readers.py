@@ -1,0 +1,214 @@
+"""One annotation to what reads its values: pydantic, with the kinds it does not know added."""
+
+from __future__ import annotations
+
+import collections.abc
+import json
+import sys
+import types
+import typing
+from typing import Annotated, Any
+
+import msgspec
+
+from elf_pysandbox_worker.signatures import EMPTY
+from elf_pysandbox_worker.wire.values import Record
+
+Problems = list[tuple[str, str]]
+
+
+class Reader:
+    """Reads values of one annotation.
+
+    Attributes
+    ----------
+    adapter : pydantic.TypeAdapter or None
+        None for an annotation that means nothing to pydantic: then every value passes.
+    """
+
+    def __init__(self, annotation: Any) -> None:
+        self.adapter = adapter_of(annotation)
+
+    def read(self, value: Any, path: str, strict: bool, problems: Problems) -> Any:
+        """Return `value` as the annotated type; what does not fit is added to `problems`."""
+        from pydantic import ValidationError
+
+        if self.adapter is None:
+            return value
+        data = from_records(value)
+        try:
+            return self._strictly(data) if strict else self.adapter.validate_python(data)
+        except ValidationError as error:
+            problems += _problems_of(error, data, path)
+        except Exception as error:  # a validator of the tool's own that raised something else
+            problems.append((path, f"{type(error).__name__}: {error}"))
+        return value
+
+    def _strictly(self, value: Any) -> Any:
+        from pydantic import ValidationError
+
+        try:
+            return self.adapter.validate_python(value, strict=True)
+        except ValidationError:
+            # What came as JSON: text for a date, a list for a tuple. JSON has one kind of number: 3.0 is 3.
+            try:
+                text = json.dumps(_whole_numbers(value), allow_nan=True)
+            except (TypeError, ValueError, RecursionError):
+                raise
+            return self.adapter.validate_json(text, strict=True)
+
+
+def adapter_of(annotation: Any) -> Any:
+    """Return the pydantic adapter of an annotation, None when it has no meaning for pydantic."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    if annotation is EMPTY:
+        return None
+    annotation = _known(annotation)
+    for config in (ConfigDict(arbitrary_types_allowed=True), None):
+        try:
+            return TypeAdapter(annotation, config=config)
+        except Exception:
+            continue
+    return None
+
+
+def from_records(value: Any) -> Any:
+    """Turn records into dicts of their fields, for a class to be made of them."""
+    if isinstance(value, Record):
+        if value.kind == "enum":
+            return value.fields["value"]
+        return {name: from_records(item) for name, item in value.fields.items()}
+    if type(value) is list:
+        return [from_records(item) for item in value] if any(map(_may_hold, value)) else value
+    if type(value) is tuple:
+        return tuple(map(from_records, value))
+    if type(value) is dict:
+        return (
+            {key: from_records(item) for key, item in value.items()}
+            if any(map(_may_hold, value.values()))
+            else value
+        )
+    return value
+
+
+def _may_hold(value: Any) -> bool:
+    return type(value) in (Record, list, tuple, dict)
+
+
+def _whole_numbers(value: Any) -> Any:
+    if type(value) is float and value.is_integer():
+        return int(value)
+    if type(value) in (list, tuple):
+        return [_whole_numbers(item) for item in value]
+    return {key: _whole_numbers(item) for key, item in value.items()} if type(value) is dict else value
+
+
+def _known(annotation: Any) -> Any:
+    """Put kinds that pydantic reads, or reads from JSON, in place of those it does not, inside of others too."""
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        inner = _known(annotation.__origin__)
+        return Annotated[(inner, *annotation.__metadata__)]
+    arguments = typing.get_args(annotation)
+    if not arguments or origin in (typing.Literal, collections.abc.Callable):
+        return _known_leaf(annotation)
+    known = tuple(_known(argument) for argument in arguments)
+    if all(new is old for new, old in zip(known, arguments, strict=True)):
+        return _known_leaf(annotation)
+    if isinstance(annotation, types.UnionType) or origin is typing.Union:
+        return typing.Union[known]  # noqa: UP007 - made at run time
+    return (
+        types.GenericAlias(origin, known)
+        if isinstance(annotation, types.GenericAlias)
+        else annotation.copy_with(known)
+    )
+
+
+def _known_leaf(annotation: Any) -> Any:
+    """Add how a table, an array or a msgspec struct is read from what JSON can say."""
+    from pydantic import BeforeValidator, WithJsonSchema
+
+    kind = typing.get_origin(annotation) or annotation
+    module, name = getattr(kind, "__module__", ""), getattr(kind, "__name__", "")
+    if name == "ndarray" and module == "numpy":
+        return Annotated[kind, BeforeValidator(_to_array), WithJsonSchema({"type": "array", "items": {}})]
+    if module.partition(".")[0] == "pandas" and name in ("DataFrame", "Series"):
+        items: dict[str, Any] = {"type": "object"} if name == "DataFrame" else {}
+        return Annotated[
+            kind, BeforeValidator(_to_table(name)), WithJsonSchema({"type": "array", "items": items})
+        ]
+    if sys.version_info < (3, 12) and typing.is_typeddict(kind) and module != "typing_extensions":
+        return _typed_dict(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        schema, defs = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+        inline = next(iter(defs.values())) if len(defs) == 1 else schema[0]
+        return Annotated[kind, BeforeValidator(_to_struct(kind)), WithJsonSchema(dict(inline))]
+    return annotation
+
+
+def _typed_dict(kind: Any) -> Any:
+    """Before 3.12, pydantic reads the TypedDict of typing_extensions only."""
+    import typing_extensions
+
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields = {
+        name: typing_extensions.Required[_known(hint)]
+        if name in kind.__required_keys__
+        else typing_extensions.NotRequired[_known(hint)]
+        for name, hint in hints.items()
+    }
+    made: Any = typing_extensions.TypedDict(kind.__name__, fields)  # type: ignore[misc]
+    made.__doc__, made.__module__ = kind.__doc__, kind.__module__
+    return made
+
+
+def _to_array(value: Any) -> Any:
+    return sys.modules["numpy"].asarray(value) if isinstance(value, (list, tuple)) else value
+
+
+def _to_table(name: str) -> Any:
+    def convert(value: Any) -> Any:
+        return getattr(sys.modules["pandas"], name)(value) if isinstance(value, (list, dict)) else value
+
+    return convert
+
+
+def _to_struct(kind: type) -> Any:
+    def convert(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from error
+
+    return convert
+
+
+def _problems_of(error: Any, value: Any, path: str) -> Problems:
+    """Pydantic's list as (path, message), one line for each path."""
+    found: dict[str, list[str]] = {}
+    for item in error.errors(include_url=False, include_context=False, include_input=False)[:200]:
+        place = path + spell_place(item["loc"], value, item["type"])
+        texts = found.setdefault(place, [])
+        if item["msg"] not in texts:
+            texts.append(item["msg"])
+    return [(place, " or ".join(texts)) for place, texts in found.items()]
+
+
+def spell_place(loc: tuple[int | str, ...], value: Any, kind: str) -> str:
+    """Spell the place of a problem inside `value`; names of union members in `loc` are left out."""
+    text = ""
+    for index, step in enumerate(loc):
+        missing = kind in ("missing", "missing_argument") and index == len(loc) - 1
+        if isinstance(step, int) and isinstance(value, (list, tuple)) and step < len(value):
+            text, value = f"{text}[{step}]", value[step]
+        elif isinstance(value, dict) and step in value:
+            plain = isinstance(step, str) and step.isidentifier()
+            text, value = (f"{text}.{step}" if plain else f"{text}[{step!r}]"), value[step]
+        elif missing:
+            text = f"{text}.{step}" if isinstance(step, str) else f"{text}[{step}]"
+        elif isinstance(step, int) and isinstance(value, (set, frozenset)):
+            text, value = f"{text} (its member {step})", None
+    return text
