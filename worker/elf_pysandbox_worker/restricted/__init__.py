@@ -65,9 +65,11 @@ def load(
             sys.path.append(folder)
     roots = {name.partition(".")[0] for name in allowed_imports} - set(sys.stdlib_module_names)
     STATE.native_roots = frozenset(roots)
+    STATE.confined = True
     STATE.learn = learn
+    STATE.files_granted = files_granted
     shadows.install_loaded()
-    importer = Importer(bundle, allowed_imports, files_granted=files_granted)
+    importer = Importer(bundle, allowed_imports)
     values: dict[str, Any] = {}
     if bundle.values:
         from elf_pysandbox_worker.wire import values as wire_values

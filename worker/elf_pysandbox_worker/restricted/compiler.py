@@ -66,6 +66,26 @@ def compile_module(
     return code, findings
 
 
+def check_source(
+    source: bytes, path: str, import_verdict: ImportVerdict | None, *, files_granted: bool
+) -> tuple[Diagnostic, ...]:
+    """Parse and check, without refusing: return every finding.
+
+    Raises
+    ------
+    PolicyDenied
+        Nested too deeply.
+    SyntaxError, ValueError
+        As the interpreter raises them.
+    """
+    with _deep_nesting(path):
+        tree = ast.parse(source, path)
+        findings = check_tree(tree, source, path, import_verdict, files_granted=files_granted)
+        if not any(found.severity == "error" for found in findings):
+            compile(tree, path, "exec", dont_inherit=True)  # symbols and nesting have their own errors
+        return findings
+
+
 def compile_expression(source: str | bytes) -> CodeType:
     """Return the code of one expression, for the `eval` of tool code.
 

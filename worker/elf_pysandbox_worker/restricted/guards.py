@@ -34,6 +34,12 @@ _DESCRIPTOR_TYPES = (types.GetSetDescriptorType, types.MemberDescriptorType)
 _HEAP_TYPE = (
     1 << 9
 )  # Py_TPFLAGS_HEAPTYPE: a class that Python code or a module's set-up made, not a built-in type
+_DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
+_INTERNAL_HOMES = frozenset(
+    names.words(
+        "os posix sys subprocess importlib _frozen_importlib _imp socket _socket pickle marshal ctypes gc"
+    )
+)
 _SLOT_TYPES = (types.WrapperDescriptorType, types.MethodWrapperType)
 
 
@@ -42,7 +48,8 @@ def plain_text(name: Any) -> str:
     if type(name) is str:
         return name
     if isinstance(name, str):
-        return str.__str__(name)
+        exact: str = str.__str__(name)
+        return exact
     raise TypeError(f"attribute name must be string, not '{type(name).__name__}'")
 
 
@@ -150,6 +157,8 @@ def is_raw(value: Any) -> bool:
     kind = type(value)
     if issubclass(kind, types.ModuleType):
         return not STATE.is_published(value)
+    if _home(value if isinstance(value, _DEFINED) else kind) in _INTERNAL_HOMES:
+        return True
     if kind in _RAW_TYPES or id(value) in _RAW_FUNCTIONS:
         return True
     if kind in _DESCRIPTOR_TYPES:
@@ -161,6 +170,12 @@ def is_raw(value: Any) -> bool:
 def admit(obj: Any, name: str, value: Any) -> Any:
     """Return what tool code gets for a guarded attribute with this real value, or refuse it."""
     return _HANDLERS.get(name, _not_raw)(obj, name, value)
+
+
+def _home(value: Any) -> str:
+    """Return the top-level module that a class or function says it comes from."""
+    module = getattr(value, "__module__", None)
+    return module.partition(".")[0] if type(module) is str else ""
 
 
 def _not_raw(obj: Any, name: str, value: Any) -> Any:

@@ -33,14 +33,12 @@ class Importer:
     bundle : Bundle
     allowed_imports : sequence of str
         Modules beyond the default allowlist; a package allows its submodules.
-    files_granted : bool
     """
 
-    def __init__(self, bundle: Bundle, allowed_imports: Sequence[str], *, files_granted: bool) -> None:
+    def __init__(self, bundle: Bundle, allowed_imports: Sequence[str]) -> None:
         self._files = {file.name: file for file in bundle.files}
         self._packages = _packages(self._files)
         self._allowed = frozenset(allowed_imports)
-        self._files_granted = files_granted
         self._modules: dict[str, ModuleType] = {}
         self._values: dict[str, dict[str, Any]] = {}
 
@@ -62,8 +60,8 @@ class Importer:
             f"Add {root!r} to allowed_imports, if the operator's policy permits it.",
         )
 
-    def verdict(self, package: str) -> Any:
-        """Return the compiler's question about import statements, for a module in this package."""
+    def verdict(self) -> Any:
+        """Return the compiler's question about import statements."""
 
         def ask(name: str, level: int) -> _Refusal | None:
             if level:
@@ -93,7 +91,7 @@ class Importer:
         if name not in published.DEFAULT and _has_allowed_submodule(name) and not self._is_allowed(name):
             return facades.package_facade(name)
         if name.partition(".")[0] in sys.stdlib_module_names:
-            return facades.facade(name, files_granted=self._files_granted)
+            return facades.facade(name, files_granted=STATE.files_granted)
         return importlib.import_module(name)
 
     # -- import statements -----------------------------------------------------------------------------------
@@ -185,15 +183,15 @@ class Importer:
 
     def _run(self, module: ModuleType, file: SourceFile) -> None:
         space = module.__dict__
-        space["__builtins__"] = module_builtins(space, self, files_granted=self._files_granted)
+        space["__builtins__"] = module_builtins(space, self)
         space.update(self._values.get(module.__name__, {}))
         if not file.source:
             return
         code, findings = compile_module(
             file.source,
             file.path,
-            self.verdict(space["__package__"]),
-            files_granted=self._files_granted,
+            self.verdict(),
+            files_granted=STATE.files_granted,
             learn=STATE.learn,
         )
         for found in findings:

@@ -55,7 +55,7 @@ REFUSED_NAMES: Final = frozenset(_INSPECT + _INTERNAL)
 _MODULE_NAMES = words(
     """
 os sys builtins posix subprocess importlib ctypes socket shutil pickle marshal gc signal threading
-multiprocessing inspect linecache runpy pkgutil modules parser _flavour _module _os _sys _builtins _socket
+multiprocessing inspect linecache runpy pkgutil modules parser _flavour pathmod _module _os _sys _builtins _socket
 _signal _threading _collections_abc _thread _imp _weakref
 """
 )
@@ -65,6 +65,7 @@ ACCESSOR_NAMES: Final = frozenset({"__getattribute__", "__getattr__", "__setattr
 
 _OTHERS = words(
     """
+_csock _ssock lstat scandir
 attrgetter methodcaller Formatter vformat get_field obj mro __dict__ __self__ __mro__ __bases__ __base__
 """
 )

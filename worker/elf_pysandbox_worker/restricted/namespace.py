@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from elf_pysandbox_worker.restricted import guards
@@ -18,7 +19,7 @@ from elf_pysandbox_worker.restricted.builtin_names import (
     builtin_refusal,
 )
 from elf_pysandbox_worker.restricted.diagnostics import DeniedName, PolicyDenied, finding
-from elf_pysandbox_worker.restricted.names import guard_name
+from elf_pysandbox_worker.restricted.names import GUARD_OPEN, guard_name
 from elf_pysandbox_worker.restricted.state import STATE
 from elf_pysandbox_worker.restricted.views import module_namespace
 
@@ -29,7 +30,10 @@ _exceptions = {
 }
 
 
-def module_builtins(namespace: dict[str, Any], importer: Any, *, files_granted: bool) -> dict[str, Any]:
+_CONSTANTS = ("None", "True", "False", "NotImplemented", "Ellipsis", "__debug__")
+
+
+def module_builtins(namespace: dict[str, Any], importer: Any) -> dict[str, Any]:
     """Return the builtins for a module with this namespace.
 
     Parameters
@@ -38,10 +42,8 @@ def module_builtins(namespace: dict[str, Any], importer: Any, *, files_granted: 
         The module's globals.
     importer : Importer
         Serves the module's import statements.
-    files_granted : bool
-        Whether `open` opens, or explains.
     """
-    table = _common(files_granted)
+    table = _common()
     table["globals"] = table[guard_name("globals")] = lambda: module_namespace(namespace)
     table[guard_name("import")] = importer.import_name
     table[guard_name("from")] = lambda name, level, wanted: importer.import_from(
@@ -55,10 +57,36 @@ def module_builtins(namespace: dict[str, Any], importer: Any, *, files_granted: 
 
 def annotation_builtins() -> dict[str, Any]:
     """Return the builtins for annotations that a library evaluates from text: types only."""
-    return {name: value for name, value in _common(False).items() if isinstance(value, type) or value is None}
+    table = _common()
+    return {name: table[name] for name in table if isinstance(table[name], type) or name in _CONSTANTS}
 
 
-def _common(files_granted: bool) -> dict[str, Any]:
+def plain_globals(allowed_imports: Sequence[str]) -> dict[str, Any]:
+    """Return globals for code that was not compiled under the policy: import statements call `__import__`."""
+    from elf_pysandbox_worker.restricted.importer import Importer
+    from elf_pysandbox_worker.wire.messages import Bundle
+
+    importer = Importer(Bundle("", []), allowed_imports)
+    space: dict[str, Any] = {"__name__": "restricted", "__package__": ""}
+    table = module_builtins(space, importer)
+
+    def import_(
+        name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+    ) -> Any:
+        if level:
+            raise ImportError("attempted relative import with no known parent package")
+        module = importer.import_name(name, bool(fromlist))
+        if fromlist and "*" not in fromlist:
+            values = importer.import_from(name, 0, tuple(fromlist), space)
+            return SimpleNamespace(**dict(zip(fromlist, values, strict=True)))
+        return module
+
+    table["__import__"] = import_
+    space["__builtins__"] = {key: value for key, value in table.items() if GUARD_OPEN not in key}
+    return space
+
+
+def _common() -> dict[str, Any]:
     real = vars(builtins)
     table: dict[str, Any] = {name: real[name] for name in PUBLISHED_BUILTINS if name in real}
     table.update(_exceptions)
@@ -70,7 +98,7 @@ def _common(files_granted: bool) -> dict[str, Any]:
     table["delattr"] = guards.guarded_delattr
     table["vars"] = guards.guarded_vars
     table["locals"] = _locals
-    table["open"] = guarded_open if files_granted else _open_refused
+    table["open"] = tool_open
     table[guard_name("locals")] = locals
     table[guard_name("pattern")] = guards.guarded_pattern_class
     return table
@@ -126,7 +154,8 @@ def guarded_open(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
     return open(file, mode, *args, **kwargs)
 
 
-def _open_refused(file: Any, *args: Any, **kwargs: Any) -> Any:
-    if STATE.learn:
+def tool_open(file: Any, *args: Any, **kwargs: Any) -> Any:
+    """`open` with a file grant; without one it says so."""
+    if STATE.learn or STATE.files_granted:
         return guarded_open(file, *args, **kwargs)
     raise DeniedName([finding("PSB103", f"`open({file!r})` needs a file grant, and there is none.")])

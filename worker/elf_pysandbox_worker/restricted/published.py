@@ -73,7 +73,7 @@ DEFAULT: Final[dict[str, str | None]] = {
         "unwrap"
     ),
     "io": (
-        "StringIO BytesIO TextIOBase TextIOWrapper BufferedIOBase RawIOBase IOBase BufferedReader "
+        "StringIO BytesIO text_encoding TextIOBase TextIOWrapper BufferedIOBase RawIOBase IOBase BufferedReader "
         "BufferedWriter BufferedRandom BufferedRWPair IncrementalNewlineDecoder UnsupportedOperation "
         "BlockingIOError SEEK_SET SEEK_CUR SEEK_END DEFAULT_BUFFER_SIZE"
     ),
@@ -140,7 +140,9 @@ DEFAULT: Final[dict[str, str | None]] = {
         "UUID SafeUUID uuid1 uuid3 uuid4 uuid5 NAMESPACE_DNS NAMESPACE_OID NAMESPACE_URL NAMESPACE_X500 "
         "RESERVED_FUTURE RESERVED_MICROSOFT RESERVED_NCS RFC_4122"
     ),
-    "warnings": ("warn filterwarnings simplefilter resetwarnings formatwarning warn_explicit deprecated"),
+    "warnings": (
+        "warn catch_warnings filterwarnings simplefilter resetwarnings formatwarning warn_explicit deprecated"
+    ),
     "weakref": None,
     "xml.sax.saxutils": "escape unescape quoteattr",
     "zlib": None,

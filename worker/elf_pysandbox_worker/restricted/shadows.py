@@ -14,16 +14,18 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
 
-from elf_pysandbox_worker.restricted.diagnostics import PolicyDenied, finding
+from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, PolicyDenied, finding
 from elf_pysandbox_worker.restricted.formatting import check_format
-from elf_pysandbox_worker.restricted.guards import guarded_getattr, guarded_setattr
+from elf_pysandbox_worker.restricted.guards import guarded_getattr, guarded_setattr, plain_text
 from elf_pysandbox_worker.restricted.state import STATE
 
 _installed: set[str] = set()
 
 
 def install(name: str) -> None:
-    """Shadow the builtins that a module applies to names and text of its caller."""
+    """Shadow the builtins that a module applies to names and text of its caller; never in a host's process."""
+    if not STATE.confined:
+        return
     root = name.partition(".")[0]
     for needed in _TOGETHER.get(root, (root,)):
         if needed not in _installed and needed in _SHADOWS:
@@ -47,6 +49,30 @@ def _reads_and_writes(space: dict[str, Any]) -> None:
 def _dataclasses(space: dict[str, Any]) -> None:
     _reads_and_writes(space)
     space["exec"] = checked_exec
+
+
+def _contextlib(space: dict[str, Any]) -> None:
+    # redirect_stdout reads and writes the attribute of `sys` that a subclass's `_stream` names.
+    def stream_name(name: Any) -> str:
+        text = plain_text(name)
+        if text not in ("stdout", "stderr", "stdin") and not STATE.permits(text, "redirects it", ""):
+            message = f"Only standard streams can be redirected, not `{text}`."
+            raise DeniedAttribute([finding("PSB205", message)])
+        return text
+
+    def read(obj: Any, name: str, *default: Any) -> Any:
+        return getattr(obj, stream_name(name)) if obj is sys else guarded_getattr(obj, name, *default)
+
+    def write(obj: Any, name: str, value: Any) -> None:
+        setattr(obj, stream_name(name), value) if obj is sys else guarded_setattr(obj, name, value)
+
+    space["getattr"], space["setattr"] = read, write
+
+
+def _opens_files(space: dict[str, Any]) -> None:
+    from elf_pysandbox_worker.restricted import namespace
+
+    space["open"] = namespace.tool_open
 
 
 def _typing(space: dict[str, Any]) -> None:
@@ -82,11 +108,18 @@ def _logging(space: dict[str, Any]) -> None:
         return real(self, record)  # type: ignore[no-any-return]
 
     style.format = formatted
+    _opens_files(space)
 
 
 _SHADOWS: dict[str, Callable[[dict[str, Any]], None]] = {
     "functools": _reads_and_writes,
     "copy": _reads_and_writes,
+    "enum": _reads_and_writes,
+    "pprint": _reads_and_writes,
+    "ast": _reads_and_writes,
+    "contextlib": _contextlib,
+    "configparser": _opens_files,
+    "shlex": _opens_files,
     "dataclasses": _dataclasses,
     "typing": _typing,
     "inspect": _inspect,
@@ -96,11 +129,11 @@ _SHADOWS: dict[str, Callable[[dict[str, Any]], None]] = {
 
 # A facade that hands out another library module's machinery needs that one's shadows too.
 _TOGETHER = {
-    "contextlib": ("functools",),
+    "contextlib": ("contextlib", "functools"),
     "functools": ("functools", "typing"),
     "dataclasses": ("dataclasses", "functools", "copy", "inspect"),
-    "types": ("functools",),
-    "abc": ("functools",),
+    "types": ("functools", "enum"),
+    "pprint": ("pprint", "dataclasses"),
     "asyncio": ("functools", "inspect"),
 }
 
@@ -118,13 +151,18 @@ def _checked(tree: ast.AST, source: str) -> None:
 
 
 def checked_exec(source: Any, globals_: dict[str, Any], locals_: Any = None, /) -> None:
-    """`exec` for the code that `dataclasses` generates."""
-    if isinstance(source, CodeType):
-        exec(source, globals_, locals_)
-        return
+    """`exec` for the code that `dataclasses` generates, in the namespace of the class's module.
+
+    `__module__` of a class is only a claim: the namespace of a standard library module is never used.
+    """
+    from elf_pysandbox_worker.restricted.namespace import annotation_builtins
+
     text = str.__str__(source)
     _checked(ast.parse(text), text)
-    exec(text, globals_, locals_)
+    space = _public_globals(globals_)
+    if space is not globals_ or "__builtins__" not in globals_:
+        space = {**space, "__builtins__": annotation_builtins()}
+    exec(text, space, locals_)
 
 
 def checked_compile(source: Any, filename: Any, mode: str, *args: Any, **kwargs: Any) -> Any:

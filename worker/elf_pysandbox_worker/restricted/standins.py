@@ -134,8 +134,27 @@ def formatter_class() -> type[Formatter]:
     return Formatter
 
 
+class catch_warnings:  # noqa: N801 - the library's name
+    """`warnings.catch_warnings`, whose own instances hand out the module they save."""
+
+    __slots__ = ("__globals__",)  # a name that no route reads
+
+    def __init__(self, **options: Any) -> None:
+        import warnings
+
+        options.pop("module", None)
+        self.__globals__ = warnings.catch_warnings(**options)
+
+    def __enter__(self) -> Any:
+        return self.__globals__.__enter__()
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self.__globals__.__exit__(*exc_info)
+
+
 REPLACED: dict[str, dict[str, Any]] = {
     "operator": {"attrgetter": attrgetter, "methodcaller": methodcaller},
     "string": {"Formatter": Formatter},
+    "warnings": {"catch_warnings": catch_warnings},
 }
 """Module -> published name -> what its facade holds instead."""

@@ -14,7 +14,9 @@ class State:
     """Published modules, and the record of learn mode."""
 
     def __init__(self) -> None:
+        self.confined = False
         self.learn = False
+        self.files_granted = False
         self.record: dict[str, dict[str, Any]] = {"imports": {}, "names": {}, "files": {}}
         self.native_roots: frozenset[str] = frozenset()
         self._published: dict[int, ModuleType] = {}
