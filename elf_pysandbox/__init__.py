@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from elf_pysandbox._policy import Files as Files
     from elf_pysandbox._policy import Policy as Policy
     from elf_pysandbox._pool import SandboxPool as SandboxPool
+    from elf_pysandbox._security import Diagnostic as Diagnostic
+    from elf_pysandbox._security import PythonSecurityValidator as PythonSecurityValidator
     from elf_pysandbox._settings import Setting as Setting
     from elf_pysandbox._settings import Settings as Settings
     from elf_pysandbox._statistics import PoolStatistics as PoolStatistics
@@ -64,6 +66,7 @@ _HOMES = {
     "_outcome": "Event ItemEvent LayerState Outcome OutputEvent Usage",
     "_policy": "Files Policy",
     "_pool": "SandboxPool",
+    "_security": "Diagnostic PythonSecurityValidator",
     "_settings": "Setting Settings",
     "_statistics": "PoolStatistics",
 }
