@@ -1,0 +1,150 @@
+"""Walk everything that tool code can reach from the default modules by attributes, items and empty calls.
+
+Run as a program, in a process of its own; prints one JSON object: objects seen, and paths to what must not be had.
+"""
+
+from __future__ import annotations
+
+import builtins
+import collections
+import importlib
+import json
+import sys
+import types
+import warnings
+
+from elf_pysandbox_worker.restricted import guards, names, published
+from elf_pysandbox_worker.restricted.importer import Importer
+from elf_pysandbox_worker.restricted.namespace import module_builtins
+from elf_pysandbox_worker.restricted.state import STATE
+from elf_pysandbox_worker.wire.messages import Bundle
+
+LEAVES = (str, bytes, int, float, complex, bool, type(None), type(...), type(NotImplemented))
+CONTAINERS = (list, tuple, set, frozenset, dict, types.MappingProxyType, collections.deque)
+INTERNAL_HOMES = frozenset(
+    names.words(
+        """
+os posix sys subprocess importlib _frozen_importlib _frozen_importlib_external _imp pickle _pickle marshal ctypes
+_ctypes socket _socket shutil signal gc code codeop runpy pkgutil multiprocessing
+"""
+    )
+)
+PURE = ("_path_normpath", "_path_splitroot_ex")  # string functions of posixpath that 3.13 writes in C
+PUBLISHED_FUNCTIONS: set[int] = set()
+
+
+def forbidden(value: object) -> str | None:
+    """Return what a value is that no tool may hold, or None."""
+    if isinstance(value, types.ModuleType) and not STATE.is_published(value):
+        return "module"
+    if isinstance(value, (types.FrameType, types.CodeType)):
+        return type(value).__name__
+    if isinstance(value, dict) and ("__builtins__" in value or value is sys.modules):
+        return "namespace"
+    if isinstance(value, types.BuiltinFunctionType) and value.__module__ == "builtins":
+        real = vars(builtins).get(value.__name__)
+        return "builtin" if real is value and id(value) not in PUBLISHED_FUNCTIONS else None
+    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
+        home = getattr(value, "__module__", None)
+        internal = isinstance(home, str) and home.partition(".")[0] in INTERNAL_HOMES
+        if internal and value.__name__ not in PURE:
+            return f"part of {home}"
+    return None
+
+
+METHODS = (
+    types.MethodType,
+    types.BuiltinMethodType,
+    types.MethodWrapperType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+)
+
+
+def key(value: object) -> object:
+    """Return what makes a value the same as one already seen: methods are made anew at each reading."""
+    if isinstance(value, METHODS):
+        owner = getattr(value, "__self__", None)
+        return (
+            type(value),
+            getattr(value, "__qualname__", ""),
+            id(getattr(value, "__func__", None)),
+            type(owner),
+        )
+    if isinstance(value, types.FunctionType):
+        return (id(value.__code__), value.__qualname__, value.__module__)
+    return id(value)
+
+
+def names_of(value: object) -> list[str]:
+    if isinstance(value, METHODS):
+        return ["__self__", "__func__", "__objclass__", "__wrapped__", "__dict__", "__module__"]
+    return dir(value)
+
+
+def parts(value: object):
+    """Yield (step, value) for all that tool code gets from a value in one step."""
+    if isinstance(value, CONTAINERS):
+        items = value.values() if hasattr(value, "values") else value
+        yield from ((f"[{i}]", item) for i, item in enumerate(list(items)[:2000]))
+    for name in names_of(value):
+        if names.decide(name) == names.REFUSED:
+            continue
+        try:
+            yield f".{name}", guards.guarded_getattr(value, name)
+        except BaseException:
+            continue
+    if isinstance(value, type) and value not in (type, object) and not issubclass(value, BaseException):
+        try:
+            yield "()", value()
+        except BaseException:
+            pass
+
+
+def walk(roots: dict[str, object], limit: int) -> tuple[int, dict[str, str]]:
+    """Walk breadth-first; return how many objects were seen and what was found, by path."""
+    seen: dict[object, object] = {}
+    found: dict[str, str] = {}
+    queue = collections.deque((name, value, 0) for name, value in roots.items())
+    made: collections.Counter[type] = collections.Counter()
+    while queue and len(seen) < limit:
+        path, value, depth = queue.popleft()
+        if key(value) in seen or isinstance(value, LEAVES):
+            continue
+        seen[key(value)] = value
+        kind = forbidden(value)
+        if kind is not None:
+            found[path] = kind
+            continue
+        # Two instances of a class show what the others would.
+        if not isinstance(value, (type, types.ModuleType, types.FunctionType)):
+            made[type(value)] += 1
+            if made[type(value)] > (40 if isinstance(value, CONTAINERS) else 2) and depth > 2:
+                continue
+        if depth < 8:
+            queue.extend((path + step, part, depth + 1) for step, part in parts(value))
+    return len(seen), found
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    STATE.confined = True
+    importer = Importer(Bundle("tool", []), ())
+    table = module_builtins({}, importer)
+    PUBLISHED_FUNCTIONS.update(map(id, table.values()))
+    roots: dict[str, object] = {"builtins": [v for k, v in table.items() if names.GUARD_OPEN not in k]}
+    for name in published.DEFAULT:
+        roots[name] = importer.import_name(name, True)
+    if sys.argv[1:2] == ["--real"]:  # the positive control: the library's module as it is
+        roots = {name: vars(importlib.import_module(name)).copy() for name in sys.argv[2:]}
+        for space in roots.values():
+            space.pop("__builtins__")
+    count, found = walk(roots, 400_000)
+    json.dump({"seen": count, "modules": len(roots), "found": found}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
