@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "_route": {"_errors", "_host", "_limits", "_policy", "_tools"},
     "_tools": FACE - {"_doctor"},
     "_pool": FACE | {"_host", "_tools"},
-    "_security": {"_errors"},
+    "_security": {"_errors", "_host", "_route"},
     "_doctor": FACE | {"_host"},
     "_settings": {"_errors", "_limits", "_policy"},
     "config": FACE | {"_tools"},
