@@ -26,6 +26,7 @@ __all__ = [
     "LayerMissing",
     "Missing",
     "confine",
+    "current",
     "enter_namespaces",
     "prepare_worker",
     "release_cgroup",
@@ -93,6 +94,11 @@ def prepare_worker(spec: Confinement) -> Callable[[int], None]:
     """Return `confine_worker(slot)`, which a fresh worker calls right after its fork; slot -1 for no
     scratch."""
     return worker.prepare_worker(_entered(spec))
+
+
+def current() -> Context | None:
+    """Return what this process is confined by, None if it never went through the keeper's door."""
+    return _context
 
 
 def _entered(spec: Confinement) -> Context:

@@ -1,0 +1,74 @@
+"""A refusal names the layer, the call or path, and the setting."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from elf_pysandbox_worker.isolation.explain import explain_error
+from tests.isolation.driver import confinement, run
+
+
+def explained(act: Callable[[], object]) -> Callable[[], str | None]:
+    def explaining() -> str | None:
+        try:
+            act()
+        except OSError as error:
+            return explain_error(error)
+        return "it was not refused"
+
+    return explaining
+
+
+def _open(path: str, mode: str = "r") -> Callable[[], object]:
+    return lambda: open(path, mode).close()
+
+
+def _fork() -> None:
+    os.fork()
+
+
+def _socket() -> None:
+    socket.socket()
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (_socket, ("seccomp", "socket(2)", "no network")),
+        (_fork, ("seccomp", "fork(2)", "Limits(processes=N)")),
+        (lambda: subprocess.run(["true"], check=False), ("seccomp", "starting a program", "no setting")),
+        (lambda: os.kill(1, 0), ("seccomp", "other processes")),
+        (_open("/etc/shadow"), ("mount_namespace", "/etc/shadow", "Files(read=('/etc/shadow',))")),
+        (_open("/usr/lib/new", "w"), ("/usr/lib/new", "read only", "Files(write=('/usr/lib/new',))")),
+        (lambda: [os.open("/dev/null", 0) for _ in range(99)], ("rlimits", "Limits(open_files=…)")),
+    ],
+    ids=["socket", "fork", "program", "signal", "hidden file", "write", "descriptors"],
+)
+def test_a_refusal_names_layer_subject_and_setting(act: Callable[[], object], words: tuple[str, ...]) -> None:
+    text = run(explained(act)).value
+    assert isinstance(text, str)
+    assert [word for word in words if word not in text] == [], text
+
+
+def test_a_full_scratch_directory_names_its_limit() -> None:
+    def fill() -> None:
+        with open("big", "wb") as file:
+            file.write(bytes(3 << 20))
+
+    text = run(explained(fill), confinement(scratch_mb=1, scratch_slots=1), slot=0).value
+    assert "scratch_mb" in text
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), OSError("no errno"), FileNotFoundError(2, "gone", "/usr/lib/gone")]
+)
+def test_what_the_sandbox_did_not_do_is_not_explained(error: Exception) -> None:
+    def ask() -> str | None:
+        return explain_error(error)
+
+    assert run(ask).value is None
