@@ -6,6 +6,7 @@ have threads.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -96,8 +97,9 @@ def diagnose(policy: Policy | None = None, python: str = sys.executable) -> list
     modes = policy.layer_modes()
     return [
         LayerDiagnosis(
-            found.name, modes[found.name], found.available, found.held, found.proven, found.act,
-            found.without, found.with_, found.detail, found.lost, found.remedy,
+            name=found["name"], mode=modes[found["name"]], available=found["available"], held=found["held"],
+            proven=found["proven"], act=found["act"], without=found["without"], with_layer=found["with_"],
+            detail=found["detail"], lost=found["lost"], remedy=found["remedy"],
         )
         for found in json.loads(done.stdout)
     ]  # fmt: skip
