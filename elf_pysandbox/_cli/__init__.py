@@ -13,7 +13,10 @@ import click
 COMMANDS = {
     "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
     "map": ("elf_pysandbox._cli.map:map_rows", "Call a tool for every row of a JSON lines file; resumable."),
+    "watch": ("elf_pysandbox._cli.watch:watch", "Run a tool again on every save, with what changed."),
     "profile": ("elf_pysandbox._cli.profile:profile", "Measure a tool: time, memory, flame graph, overhead."),
+    "docs": ("elf_pysandbox._cli.docs:docs", "Write a page for each tool, its examples run."),
+    "new": ("elf_pysandbox._cli.new:new", "Start a tool package with a test that passes."),
     "config": ("elf_pysandbox._cli.config:config", "Print each setting and where it came from."),
     "completion": ("elf_pysandbox._cli.completion:completion", "Print the completion script of a shell."),
     "doctor": ("elf_pysandbox._cli.doctor:doctor", "Show which confinement layers this host can hold."),

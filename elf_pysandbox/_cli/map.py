@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from elf_pysandbox import Outcome, SandboxError, SandboxPool, Settings
+from elf_pysandbox._cli.completion import Target
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import (
     arguments_from,
@@ -27,7 +28,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("map")
-@click.argument("target")
+@click.argument("target", type=Target())
 @click.option("--input", "source", type=_FILE, required=True, help="JSON lines: one call a line.")
 @click.option("--output", "-o", "result", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @call_options

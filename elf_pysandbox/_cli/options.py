@@ -48,6 +48,13 @@ def call_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def grant_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a call without its arguments, for commands that make several calls."""
+    for option in reversed(_OPTIONS[2:]):
+        command = option(command)
+    return command
+
+
 @contextmanager
 def refuse_usage() -> Iterator[None]:
     """Tell a configuration that cannot be used as a usage error (exit code 2)."""

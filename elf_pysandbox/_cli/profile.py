@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from elf_pysandbox import CallError, SandboxPool
+from elf_pysandbox._cli.completion import Target
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import print_failure
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", type=Target())
 @call_options
 @click.option(
     "--repeat", type=click.IntRange(min=1), default=20, show_default=True, help="Calls to read the clocks of."

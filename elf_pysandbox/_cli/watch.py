@@ -1,0 +1,137 @@
+"""`pysandbox watch`: a tool again on every save."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from elf_pysandbox import Outcome, SandboxError, SandboxPool
+from elf_pysandbox._cli.completion import Target
+from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
+from elf_pysandbox._cli.printing import colours, plain, print_failure
+
+_LOOK_EVERY_S = 0.05
+Stamp = tuple[int, int, int]
+
+
+@click.command()
+@click.argument("target", type=Target())
+@call_options
+@click.option("--runs", type=click.IntRange(min=1), help="End after so many runs.")
+def watch(
+    target: str, arguments: str | None, pairs: tuple[str, ...], runs: int | None, **options: Any
+) -> None:
+    """Run TARGET now and on every save of its file or a module it imports; show what changed in the result.
+
+    The source is checked again and the call made in a fresh process each time. Ctrl-C ends it.
+
+    \b
+    Examples:
+      pysandbox watch examples/text_tools.py:word_count --args '{"text": "to be or not to be"}'
+      pysandbox watch tools.py:total --arg rows='[1, 2]' --timeout 5
+    """
+    args, kwargs = arguments_from(arguments, pairs)
+    policy = policy_from(
+        *(options[name] for name in ("profile", "imports", "read", "write", "scratch", "env"))
+    )
+    limits = limits_from(options["timeout"], options["cpu"], options["memory"])
+    with SandboxPool(1, policy=policy, limits=limits, max_templates=2) as pool:
+        try:
+            before: list[str] | None = None
+            for count, changed in enumerate(_saves(pool, target), start=1):
+                before = _run(pool, target, args, kwargs, changed, before)
+                if count == runs:
+                    break
+        except KeyboardInterrupt:
+            click.echo("", err=True)
+
+
+def _saves(pool: SandboxPool, target: str) -> Iterator[list[str]]:
+    """Yield the files that changed: none at first, then whenever a save was seen."""
+    files = _files(pool, target)
+    stamps = {file: _stamp(file) for file in files}
+    yield []
+    while True:
+        time.sleep(_LOOK_EVERY_S)
+        changed = [file for file in files if _stamp(file) != stamps[file]]
+        if not changed:
+            continue
+        if any(_stamp(file) is None for file in changed):
+            continue  # An editor that saves by renaming has the file gone for a moment.
+        # What is imported may have changed as well.
+        files = _files(pool, target) or files
+        stamps = {file: _stamp(file) for file in files}
+        yield changed
+
+
+def _files(pool: SandboxPool, target: str) -> list[str]:
+    try:
+        context = pool.load(target).context
+    except SandboxError:
+        place = target.rpartition(":")[0]
+        return [place] if place.endswith(".py") else []
+    return [
+        path for path in (context.path, *(each.path for each in context.siblings)) if path.endswith(".py")
+    ]
+
+
+def _stamp(file: str) -> Stamp | None:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _run(
+    pool: SandboxPool,
+    target: str,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    changed: list[str],
+    before: list[str] | None,
+) -> list[str] | None:
+    """Make one call and show it; return the lines to hold the next one against."""
+    start = time.perf_counter()
+    head = f"── {time.strftime('%H:%M:%S')} " + ", ".join(os.path.relpath(file) for file in changed)
+    click.echo(head.rstrip())
+    try:
+        outcome = pool.outcome(pool.load(target), *args, **kwargs)
+    except SandboxError as error:
+        click.echo(f"{getattr(error, 'status', 'fault')}: {error}", err=True)
+        return before
+    spent = time.perf_counter() - start
+    if not outcome.ok:
+        click.echo(outcome.stdout, nl=False)
+        print_failure(outcome)
+        return before
+    lines = _lines(outcome)
+    click.echo(f"ok, {1000 * outcome.usage.wall_s:.1f} ms ({1000 * spent:.0f} ms with loading)")
+    _show(lines, before)
+    return lines
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    value = json.dumps(plain(outcome.value), ensure_ascii=False, indent=2)
+    return [*outcome.stdout.splitlines(), *value.splitlines()]
+
+
+def _show(lines: list[str], before: list[str] | None) -> None:
+    if before is None:
+        click.echo("\n".join(lines))
+    elif lines == before:
+        click.echo("same result")
+    else:
+        for line in list(difflib.unified_diff(before, lines, lineterm="", n=2))[2:]:
+            click.echo(_coloured(line))
+
+
+def _coloured(line: str) -> str:
+    shade = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+    return click.style(line, fg=shade) if shade and colours() else line

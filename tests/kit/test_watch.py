@@ -1,0 +1,78 @@
+"""`pysandbox watch`: a run on every save, with what changed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = "from helper import factor\n\ndef scale(n):\n    return {'value': n * factor(), 'same': True}\n"
+HELPER = "def factor():\n    return 1\n"
+
+
+@pytest.fixture
+def watching(tmp_path):
+    """A watch of two runs more than the first, and a reader of its lines."""
+    (tmp_path / "tool.py").write_text(TOOL)
+    (tmp_path / "helper.py").write_text(HELPER)
+    command = [
+        sys.executable,
+        "-m",
+        "elf_pysandbox",
+        "watch",
+        "tool.py:scale",
+        "--args",
+        "[2]",
+        "--runs",
+        "3",
+    ]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield process, lambda text: _until(process, text)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _until(process, text):
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if text in line:
+            return lines
+    raise AssertionError("\n".join(lines))
+
+
+def test_a_save_runs_the_tool_again_and_shows_what_changed(watching, tmp_path):
+    process, until = watching
+    assert '  "value": 2,' in until("}")
+    (tmp_path / "tool.py").write_text(TOOL.replace("n *", "10 * n *"))
+    shown = until('+  "value"')
+    assert any("tool.py" in line for line in shown)
+    assert '-  "value": 2,' in shown
+    assert shown[-1] == '+  "value": 20,'
+    save_by_renaming(tmp_path / "tool.py", TOOL)
+    until('+  "value": 2,')
+    assert process.wait(30) == 0
+
+
+def test_a_save_of_an_imported_module_and_a_broken_one_are_seen(watching, tmp_path):
+    process, until = watching
+    until("}")
+    (tmp_path / "helper.py").write_text("def factor(:\n    return 3\n")
+    shown = until("load_failed")
+    assert any("helper.py" in line for line in shown)
+    (tmp_path / "helper.py").write_text(HELPER.replace("1", "3"))
+    until('+  "value": 6,')
+    assert process.wait(30) == 0
+
+
+def save_by_renaming(path: Path, text: str) -> None:
+    """Save as many editors do."""
+    fresh = path.with_suffix(".tmp")
+    fresh.write_text(text)
+    fresh.replace(path)
