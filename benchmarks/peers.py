@@ -24,7 +24,7 @@ CORES = os.cpu_count() or 1
 Call = Callable[[], object]
 
 
-class LayersMissing(RuntimeError):
+class LayersMissingError(RuntimeError):
     """A figure without its layers is not this program's to give."""
 
 
@@ -38,7 +38,7 @@ def sandbox(max_workers: int = 128, *, calls_per_worker: int = 1, **limits: Any)
         missing = [layer for layer in outcome.layers if not layer.held]
         if missing or not outcome.layers:
             lines = [f"{layer.name}: {layer.detail}" for layer in missing]
-            raise LayersMissing("these layers do not hold here:\n" + "\n".join(lines))
+            raise LayersMissingError("these layers do not hold here:\n" + "\n".join(lines))
         yield pool
 
 
@@ -110,11 +110,13 @@ def in_flight(
     """Return a burst that keeps `width` calls in flight and ends when the last of them has."""
 
     def burst(seconds: float) -> int:
-        free, failed = threading.Semaphore(width), []
+        free = threading.Semaphore(width)
+        failed: list[BaseException] = []
 
         def done(future: concurrent.futures.Future[Any]) -> None:
-            if future.exception() is not None:
-                failed.append(future.exception())
+            error = future.exception()
+            if error is not None:
+                failed.append(error)
             free.release()
 
         end, count = time.perf_counter() + seconds, 0

@@ -46,7 +46,9 @@ def _table(rows: Sequence[Row]) -> Table:
             _figure(row.theirs, row.unit), note, others,
         )  # fmt: skip
     if any(row.foreign > _BUSY for row in rows):
-        table.caption = "others: share of the machine that other programs used meanwhile; tails and rates suffer from it"
+        table.caption = (
+            "others: share of the machine that other programs used meanwhile; tails and rates suffer from it"
+        )
     return table
 
 
@@ -62,7 +64,9 @@ def _beside(row: Row) -> Table:
     for measure in measures:
         table.add_column(measure, justify="right")
     for name, found in row.beside.items():
-        cells = [f"{found[key]:,.{0 if found[key] >= 100 else 2}f}" if key in found else "" for key in measures]
+        cells = [
+            f"{found[key]:,.{0 if found[key] >= 100 else 2}f}" if key in found else "" for key in measures
+        ]
         table.add_row(name, *cells)
     return table
 

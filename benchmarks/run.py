@@ -29,7 +29,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 @click.command()
-@click.option("--only", multiple=True, type=click.Choice(list(rows.GROUPS)), help="Measure these groups only.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(list(rows.GROUPS)), help="Measure these groups only."
+)
 @click.option("--quick", is_flag=True, help="Fewer rounds: to see that it works, not to quote.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON document instead of the table.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder for JSON and plot.")

@@ -43,8 +43,22 @@ def _rows(tracks: dict[str, Track], foreign: float) -> list[Row]:
     plan = [
         ("sync", "back to back, fresh process per call", ONE, FORKS, forks, 0.5),
         ("in_flight", "128 in flight, fresh process per call", MANY, FORKS, forks, 0.5),
-        ("sync_100", "back to back, calls_per_worker=100", REUSED_ONE, EXECUTOR_ONE, "ProcessPoolExecutor", 1.0),
-        ("in_flight_100", "128 in flight, calls_per_worker=100", REUSED_MANY, EXECUTOR_MANY, "ProcessPoolExecutor", 1.0),
+        (
+            "sync_100",
+            "back to back, calls_per_worker=100",
+            REUSED_ONE,
+            EXECUTOR_ONE,
+            "ProcessPoolExecutor",
+            1.0,
+        ),
+        (
+            "in_flight_100",
+            "128 in flight, calls_per_worker=100",
+            REUSED_MANY,
+            EXECUTOR_MANY,
+            "ProcessPoolExecutor",
+            1.0,
+        ),
     ]
     return [
         Row(
