@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "config": FACE | {"_tools"},
     "integrations": FACE | {"_tools", "config"},
 }
-EDGES = {"_cli", "__main__", "pytest_plugin", "_pytest", "_profile", "_docs"}
+EDGES = {"_cli", "__main__", "pytest_plugin", "_pytest", "testing", "_profile", "_docs", "_map", "_new"}
 """Edges import public names (`from elf_pysandbox import …`), each other, and nothing of the rooms but `_doctor`."""
 
 SHARED_WITH_HOST = ("elf_pysandbox_worker.wire", "elf_pysandbox_worker.state", "elf_pysandbox_worker.restricted")
