@@ -11,6 +11,8 @@ Python: what runs behind the doors is the tool, whatever it has become.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 from elf_pysandbox_worker.isolation import libc, worker
@@ -27,6 +29,7 @@ __all__ = [
     "Missing",
     "confine",
     "current",
+    "end_call",
     "enter_namespaces",
     "prepare_worker",
     "release_cgroup",
@@ -94,6 +97,24 @@ def prepare_worker(spec: Confinement) -> Callable[[int], None]:
     """Return `confine_worker(slot)`, which a fresh worker calls right after its fork; slot -1 for no
     scratch."""
     return worker.prepare_worker(_entered(spec))
+
+
+def end_call(worker: int) -> None:
+    """End the processes that a worker left behind; for the template, right after it has reaped the worker.
+
+    Does nothing where a worker may start no processes. They are in the worker's own process group, which the
+    worker's filter keeps them from leaving; the template reaps them as any orphan of its namespace.
+
+    Parameters
+    ----------
+    worker : int
+        Its pid; no other worker may have been forked since it was reaped.
+    """
+    if _context is not None and _context.spec.processes and _context.holds("pid_namespace"):
+        try:
+            os.killpg(worker, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # It left none.
 
 
 def current() -> Context | None:

@@ -125,6 +125,9 @@ def _join(context: Context) -> str:
         os.write(descriptor, b"0")  # 0: the process that writes.
         os.close(descriptor)
     context.cgroup_joins.clear()
+    # The keeper removes the groups; a descriptor of a folder outside must not come along into the private root.
+    while _groups:
+        os.close(_groups.pop().parent)
     spec = context.spec
     return (
         f"memory {_memory_bytes(spec) >> 20} MiB and {tasks_allowed(spec)} tasks for all calls of a template"

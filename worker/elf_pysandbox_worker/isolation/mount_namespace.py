@@ -44,6 +44,10 @@ class MountNamespace:
             return "entered"
         try:
             trees = _copy_grants(context.spec)
+            # Before the new root covers anything: what lies below its place is outside too.
+            links = [
+                link for path in (*context.spec.read, *context.spec.write) for link in _links_on_the_way(path)
+            ]
             site = _open_site()
         except OSError as error:
             raise Unavailable(
@@ -51,7 +55,7 @@ class MountNamespace:
             ) from None
         # The tool is another user than the one that builds: whatever umask the host had must not lock it out.
         os.umask(0o022)
-        _Builder(site).build(trees, context)
+        _Builder(site).build(trees, links, context)
         mounts.become_root(site)
         context.tops = [f"/{name}" for name in os.listdir("/") if f"/{name}" != SCRATCH_ROOT]
         return f"private root with {len(trees) - len(DEVICES)} granted paths" + (
@@ -97,10 +101,7 @@ class _Builder:
         self._site = site
         self._mounted: list[str] = []
 
-    def build(self, trees: list[tuple[str, int]], context: Context) -> None:
-        spec = context.spec
-        # Links are read before the new root covers anything; the outside is still where it was.
-        links = [link for path in (*spec.read, *spec.write) for link in _links_on_the_way(path)]
+    def build(self, trees: list[tuple[str, int]], links: list[tuple[str, str]], context: Context) -> None:
         for path, tree in trees:
             self._make_place(path, tree)
             mounts.attach(tree, self._site + path)
@@ -108,8 +109,8 @@ class _Builder:
             self._mounted.append(path)
         for path, target in links:
             self._make_link(path, target)
-        if spec.scratch_mb:
-            self._make_scratch(spec, context.tool_user())
+        if context.spec.scratch_mb:
+            self._make_scratch(context.spec, context.tool_user())
         root = os.open(self._site, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         mounts.set_attributes(root, mounts.RDONLY)
         os.close(root)
