@@ -37,7 +37,11 @@ MAY_IMPORT = {
 EDGES = {"_cli", "__main__", "pytest_plugin", "_pytest", "testing", "_profile", "_docs", "_map", "_new"}
 """Edges import public names (`from elf_pysandbox import …`), each other, and nothing of the rooms but `_doctor`."""
 
-SHARED_WITH_HOST = ("elf_pysandbox_worker.wire", "elf_pysandbox_worker.state", "elf_pysandbox_worker.restricted")
+SHARED_WITH_HOST = (
+    "elf_pysandbox_worker.wire",
+    "elf_pysandbox_worker.state",
+    "elf_pysandbox_worker.restricted",
+)
 WORKER_MAY_IMPORT = {"msgspec", "RestrictedPython", "elf_pysandbox_worker"}
 # Imported inside functions, in a process that holds nothing yet: tools bring these along.
 WORKER_LAZY = {"numpy", "pandas", "pydantic", "pydantic_core", "cloudpickle", "pyarrow"}

@@ -103,6 +103,7 @@ class _Forker:
         self._wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        life.warm_up(tool)
         # What exists now is shared by every worker: a collection in one of them must not touch (copy) it.
         gc.collect()
         gc.freeze()
