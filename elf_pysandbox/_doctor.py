@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from elf_pysandbox._errors import SandboxFaultError
+from elf_pysandbox._interpreter import interpreter_at
 from elf_pysandbox._limits import Limits
 from elf_pysandbox._policy import LayerMode, Policy
-from elf_pysandbox._route import confinement_of, import_roots
+from elf_pysandbox._route import confinement_of
 
 _PROVE = "import sys; sys.path[:0] = sys.argv[1:]; from elf_pysandbox_worker import prove; prove.main()"
 _ALL_TRIALS_S = 120
@@ -87,9 +88,10 @@ def diagnose(policy: Policy | None = None, python: str = sys.executable) -> list
     from elf_pysandbox_worker.wire.messages import Confinement
 
     policy = policy or Policy()
-    spec: Confinement = confinement_of(policy, Limits(), 4)
+    interpreter = interpreter_at(python)
+    spec: Confinement = confinement_of(policy, Limits(), 4, interpreter)
     done = subprocess.run(
-        [python, "-I", "-S", "-c", _PROVE, *import_roots()],
+        [python, "-I", "-S", "-c", _PROVE, *interpreter.roots],
         input=msgspec.json.encode(spec), capture_output=True, timeout=_ALL_TRIALS_S, check=False, env={},
     )  # fmt: skip
     if done.returncode:

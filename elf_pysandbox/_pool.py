@@ -15,17 +15,17 @@ import msgspec
 
 from elf_pysandbox._errors import ConfigurationError, InvalidArgumentsError, PoolClosedError
 from elf_pysandbox._host.blocking import BlockingWait
-from elf_pysandbox._host.endings import Ending, HostLimits, Packed
+from elf_pysandbox._host.endings import Ending, Packed
 from elf_pysandbox._host.engine import Engine, Route
 from elf_pysandbox._host.flight import Flight, Sink
 from elf_pysandbox._host.futures import CallFuture, Deadlines, Submitted
 from elf_pysandbox._host.processes import allow_descriptors
-from elf_pysandbox._host.zygotes import default_python
+from elf_pysandbox._interpreter import Interpreter, interpreter_at, own_interpreter
 from elf_pysandbox._limits import Limits
 from elf_pysandbox._outcome import Event, ItemEvent, Outcome, OutputEvent
 from elf_pysandbox._policy import Policy
 from elf_pysandbox._results import outcome_of, unpack_item
-from elf_pysandbox._route import host_limits_of, import_roots, route_of
+from elf_pysandbox._route import route_of
 from elf_pysandbox._statistics import PoolStatistics, latencies_of
 from elf_pysandbox._tools.tool import Tool
 from elf_pysandbox_worker.wire.frames import frame
@@ -96,29 +96,31 @@ class SandboxPool(concurrent.futures.Executor):
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < (name != "max_queued"):
                 raise ConfigurationError(f"{name} must be a whole number of 1 or more, not {value!r}")
-        self._configure(policy or Policy(), limits or Limits())
-        self._python = python or default_python()
-        self._engine = Engine(workers, max_queued, max_templates, import_roots())
+        interpreter = interpreter_at(python) if python else own_interpreter()
+        self._configure(policy or Policy(), limits or Limits(), interpreter)
+        self._engine = Engine(workers, max_queued, max_templates)
         self._shared = _Shared(Deadlines(self._engine.supervisor))
         _engines.add(self._engine)
         # A channel and a pidfd for each worker, and as many again while they are replaced.
         allow_descriptors(4 * workers + 256)
         self._finalizer = weakref.finalize(self, self._engine.close)
 
-    def _configure(self, policy: Policy, limits: Limits) -> None:
+    def _configure(self, policy: Policy, limits: Limits, interpreter: Interpreter) -> None:
         if not isinstance(policy, Policy):
             raise ConfigurationError(f"policy must be a Policy value, not {policy!r}")
         if not isinstance(limits, Limits):
             raise ConfigurationError(f"limits must be a Limits value, not {limits!r}")
-        self._policy, self._limits = policy, limits
-        self._host_limits: HostLimits = host_limits_of(limits)
+        self._policy, self._limits, self._interpreter = policy, limits, interpreter
         self._routes: dict[int, tuple[Tool, Route]] = {}
 
-    def with_options(self, *, limits: Limits | None = None, policy: Policy | None = None) -> SandboxPool:
+    def with_options(
+        self, *, limits: Limits | None = None, policy: Policy | None = None, python: str | None = None
+    ) -> SandboxPool:
         """Return a view on this pool with other options; it shares workers, queue and life with it."""
         view = SandboxPool.__new__(type(self))
-        view._configure(policy or self._policy, limits or self._limits)
-        view._python, view._engine, view._shared = self._python, self._engine, self._shared
+        interpreter = interpreter_at(python) if python else self._interpreter
+        view._configure(policy or self._policy, limits or self._limits, interpreter)
+        view._engine, view._shared = self._engine, self._shared
         view._finalizer = self._finalizer
         return view
 
@@ -176,7 +178,7 @@ class SandboxPool(concurrent.futures.Executor):
             if self._engine.closed:
                 raise PoolClosedError("this pool was shut down")
             policy, limits = tool.policy or self._policy, tool.limits or self._limits
-            route = route_of(tool, policy, limits, self._engine.max_workers, self._python)
+            route = route_of(tool, policy, limits, self._engine.max_workers, self._interpreter)
             # The tool is kept along, so that its id is not given to another.
             found = self._routes[id(tool)] = (tool, route)
         return found[1]
@@ -368,7 +370,7 @@ class SandboxPool(concurrent.futures.Executor):
         tool = self._tool_of(target)
         route = self._route(tool)
         call_id = next(_call_ids)
-        limits = self._host_limits if tool.limits is None else host_limits_of(tool.limits)
+        limits = route.limits
         if tool.call_options:
             options = {**tool.call_options, **options}
         try:

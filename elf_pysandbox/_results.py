@@ -27,7 +27,8 @@ _layer_states: dict[int, tuple[Any, tuple[LayerState, ...]]] = {}
 
 def outcome_of(ending: Ending, call_id: int, load_s: float = 0.0) -> Outcome:
     """Return the outcome of an ended flight; a value that does not decode makes it `crashed`."""
-    status, value, error = ending.status, None, None
+    status, value = ending.status, None
+    error: Exception | None = None
     if status == "ok":
         try:
             value = _value_of(ending)

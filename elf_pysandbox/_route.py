@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import sys
-import sysconfig
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
-import elf_pysandbox_worker
 from elf_pysandbox._errors import ConfigurationError
 from elf_pysandbox._host.endings import HostLimits
 from elf_pysandbox._host.engine import Route
 from elf_pysandbox_worker.wire.messages import Confinement, Load, encode
 
 if TYPE_CHECKING:
+    from elf_pysandbox._interpreter import Interpreter
     from elf_pysandbox._limits import Limits
     from elf_pysandbox._policy import Policy
     from elf_pysandbox._tools.tool import Tool
-
-# Shared objects of the C library and of wheels' dependencies, time zones: nothing secret, nothing of the
-# user's.
-_SYSTEM = (
-    "/lib",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/share/zoneinfo",
-    "/etc/ld.so.cache",
-    "/etc/localtime",
-)
 
 # One thread each: a BLAS that starts one per core in every worker buys nothing on a pool and costs processes.
 _ENVIRONMENT = {
@@ -44,33 +26,7 @@ _ENVIRONMENT = {
 }
 
 
-@functools.cache
-def site_folders() -> tuple[str, ...]:
-    """Return the folders of installed packages on this interpreter's path."""
-    named = (path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages"))
-    return tuple(dict.fromkeys(os.path.abspath(path) for path in named if os.path.isdir(path)))
-
-
-@functools.cache
-def import_roots() -> tuple[str, ...]:
-    """Return the folders from which a zygote imports its own modules and msgspec."""
-    own = os.path.dirname(os.path.dirname(os.path.abspath(elf_pysandbox_worker.__file__)))
-    packages = os.path.dirname(os.path.dirname(os.path.abspath(msgspec.__file__)))
-    return tuple(dict.fromkeys((own, packages)))
-
-
-@functools.cache
-def interpreter_paths() -> tuple[str, ...]:
-    """Return what this interpreter reads while it runs: its library, packages, shared objects."""
-    places = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-    library = sysconfig.get_config_var("LIBDIR")
-    if library and os.path.realpath(library) not in ("/usr/lib", "/lib"):
-        places.add(library)
-    wanted = [*sorted(path for path in places if path), *site_folders(), *import_roots(), *_SYSTEM]
-    return tuple(dict.fromkeys(path for path in wanted if os.path.exists(path)))
-
-
-def confinement_of(policy: Policy, limits: Limits, max_workers: int) -> Confinement:
+def confinement_of(policy: Policy, limits: Limits, max_workers: int, interpreter: Interpreter) -> Confinement:
     """Compose the confinement that this policy and these limits mean on this host.
 
     Raises
@@ -84,7 +40,7 @@ def confinement_of(policy: Policy, limits: Limits, max_workers: int) -> Confinem
             raise ConfigurationError(
                 f"the granted path {path!r} does not exist; create it or correct the grant"
             )
-    modes = dict(policy.layer_modes())
+    modes: dict[str, str] = dict(policy.layer_modes())
     if limits.processes and modes["pid_namespace"] == "prefer":
         # Without one, a process that the tool left behind would outlive its call.
         modes["pid_namespace"] = "require"
@@ -94,7 +50,7 @@ def confinement_of(policy: Policy, limits: Limits, max_workers: int) -> Confinem
     environment |= {name: os.environ[name] for name in policy.env if name in os.environ}
     return Confinement(
         layers=modes,
-        read=list(dict.fromkeys((*interpreter_paths(), *files.read))),
+        read=list(dict.fromkeys((*interpreter.readable, *files.read))),
         write=list(files.write),
         scratch_mb=scratch_mb,
         scratch_slots=min(workers, 128) if scratch_mb else 0,
@@ -116,23 +72,22 @@ def host_limits_of(limits: Limits) -> HostLimits:
     )
 
 
-def route_of(tool: Tool, policy: Policy, limits: Limits, max_workers: int, python: str) -> Route:
+def route_of(tool: Tool, policy: Policy, limits: Limits, max_workers: int, interpreter: Interpreter) -> Route:
     """Return the route of a tool's calls under these options."""
     if policy.profile == "trusted":
         raise ConfigurationError(
             "profile 'trusted' runs nothing in the pool: it is for entrypoints that an operator lists by name"
         )
-    confinement = confinement_of(policy, limits, max_workers)
-    search: Sequence[str] = site_folders()
+    confinement = confinement_of(policy, limits, max_workers, interpreter)
     load = Load(
         bundle=tool.context.bundle(),
         path=tool.path,
         profile=policy.profile,
         allowed_imports=sorted(policy.allowed_imports),
-        search=list(search),
+        search=list(interpreter.packages),
         calls_per_worker=policy.calls_per_worker,
         files_granted=bool(policy.files.read or policy.files.write or confinement.scratch_mb),
     )
     options = (load.profile, tuple(load.allowed_imports), load.calls_per_worker)
-    key = (tool.context.key, options, encode(confinement), python)
-    return Route(key, python, confinement, load, limits.load_s)
+    key = (tool.context.key, options, encode(confinement), interpreter.python)
+    return Route(key, interpreter.python, interpreter.roots, confinement, load, host_limits_of(limits))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from elf_pysandbox._host.checker import check_files
-from elf_pysandbox._route import import_roots
+from elf_pysandbox._interpreter import own_interpreter
 from elf_pysandbox_worker.restricted import published
 from elf_pysandbox_worker.restricted.builtin_names import REFUSED_BUILTINS
 
@@ -120,7 +120,10 @@ class PythonSecurityValidator:
         self, files: Sequence[tuple[str, bytes, Sequence[str]]]
     ) -> Iterable[tuple[str, list[Diagnostic]]]:
         answers = check_files(
-            files, import_roots(), allowed_imports=self.allowed_imports, files_granted=self.files_granted
+            files,
+            own_interpreter().roots,
+            allowed_imports=self.allowed_imports,
+            files_granted=self.files_granted,
         )
         for path, found in answers:
             yield path, [Diagnostic(*one) for one in found] if found is not None else [_too_much(path)]

@@ -14,8 +14,8 @@ HOST, WORKER = ROOT / "elf_pysandbox", ROOT / "worker" / "elf_pysandbox_worker"
 
 # Room -> rooms it may import (itself always). Rooms of the host package; the face is every `_name.py` beside them.
 FACE = {
-    "_doctor", "_errors", "_limits", "_outcome", "_policy", "_pool", "_results", "_route", "_security", "_settings",
-    "_statistics",
+    "_doctor", "_errors", "_interpreter", "_limits", "_outcome", "_policy", "_pool", "_results", "_route",
+    "_security", "_settings", "_statistics",
 }  # fmt: skip
 MAY_IMPORT = {
     "_errors": {"_outcome"},  # as types
@@ -25,16 +25,28 @@ MAY_IMPORT = {
     "_statistics": {"_errors"},
     "_host": set(),
     "_results": {"_errors", "_outcome", "_host"},
-    "_route": {"_errors", "_host", "_limits", "_policy", "_tools"},
+    "_interpreter": {"_errors"},
+    "_route": {"_interpreter", "_errors", "_host", "_limits", "_policy", "_tools"},
     "_tools": FACE - {"_doctor"},
     "_pool": FACE | {"_host", "_tools"},
-    "_security": {"_errors", "_host", "_route"},
+    "_security": {"_errors", "_host", "_interpreter"},
     "_doctor": FACE | {"_host"},
     "_settings": {"_errors", "_limits", "_policy"},
     "config": FACE | {"_tools"},
     "integrations": FACE | {"_tools", "config"},
 }
-EDGES = {"_cli", "__main__", "pytest_plugin", "_pytest", "testing", "_profile", "_docs", "_map", "_new"}
+EDGES = {
+    "_cli",
+    "__main__",
+    "pytest_plugin",
+    "_pytest",
+    "_profile",
+    "_docs",
+    "_map",
+    "_new",
+    "_watch",
+    "testing",
+}
 """Edges import public names (`from elf_pysandbox import …`), each other, and nothing of the rooms but `_doctor`."""
 
 SHARED_WITH_HOST = (
@@ -44,7 +56,7 @@ SHARED_WITH_HOST = (
 )
 WORKER_MAY_IMPORT = {"msgspec", "RestrictedPython", "elf_pysandbox_worker"}
 # Imported inside functions, in a process that holds nothing yet: tools bring these along.
-WORKER_LAZY = {"numpy", "pandas", "pydantic", "pydantic_core", "cloudpickle", "pyarrow"}
+WORKER_LAZY = {"numpy", "pandas", "pydantic", "pydantic_core", "cloudpickle", "pyarrow", "typing_extensions"}
 
 
 def modules(root: Path) -> list[Path]:

@@ -16,11 +16,11 @@ def doctor(as_json: bool) -> None:
 
     Exit code 0 when every layer that the default policy requires holds, 1 otherwise.
     """
-    from elf_pysandbox import _doctor
+    from elf_pysandbox._doctor import diagnose, render
 
-    diagnosis = _doctor.diagnose()
+    diagnosis = diagnose()
     if as_json:
         click.echo(json.dumps([asdict(layer) for layer in diagnosis], indent=2))
     else:
-        click.echo(_doctor.render(diagnosis))
+        click.echo(render(diagnosis))
     sys.exit(0 if all(layer.held or layer.mode != "require" for layer in diagnosis) else 1)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-from elf_pysandbox._host.zygotes import default_python
 
 TIMEOUT_S = 120.0
 _BOOT = "import sys; sys.path.extend(sys.argv[1:]); from elf_pysandbox_worker.restricted.checking import main; main()"
@@ -50,7 +49,7 @@ def check_files(
             "allowed_imports": list(allowed_imports),
             "files_granted": files_granted,
         }
-        answers = _ask(json.dumps(request).encode(), roots, python or default_python())
+        answers = _ask(json.dumps(request).encode(), roots, python or sys.executable)
         yield from answers
         rest = rest[len(answers) :]
         if rest:

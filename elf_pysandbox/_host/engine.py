@@ -14,7 +14,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from elf_pysandbox._host.endings import Ending
+from elf_pysandbox._host.endings import Ending, HostLimits
 from elf_pysandbox._host.flight import SETTLED, Flight
 from elf_pysandbox._host.supervisor import Supervisor
 from elf_pysandbox._host.templates import Template, WorkerChannel
@@ -31,18 +31,19 @@ _ZYGOTE_PERIOD_S = 10.0
 class Route:
     """Where the calls of one tool under one set of options go: the template's recipe, and the template."""
 
-    __slots__ = ("confinement", "key", "load", "load_s", "python", "template")
+    __slots__ = ("confinement", "key", "limits", "load", "python", "roots", "template")
 
     def __init__(
-        self, key: Hashable, python: str, confinement: Confinement, load: Load, load_s: float
+        self,
+        key: Hashable,
+        python: str,
+        roots: Sequence[str],
+        confinement: Confinement,
+        load: Load,
+        limits: HostLimits,
     ) -> None:
-        self.key, self.python, self.confinement, self.load, self.load_s = (
-            key,
-            python,
-            confinement,
-            load,
-            load_s,
-        )
+        self.key, self.python, self.roots = key, python, roots
+        self.confinement, self.load, self.limits = confinement, load, limits
         self.template: Template | None = None
 
 
@@ -57,13 +58,10 @@ class Engine:
         Calls that may wait for admission; one more is rejected.
     max_templates : int
         Loaded templates kept; the least recently used idle ones are retired.
-    roots : sequence of str
-        Import roots of the zygote.
     """
 
-    def __init__(self, max_workers: int, max_queued: int, max_templates: int, roots: Sequence[str]) -> None:
+    def __init__(self, max_workers: int, max_queued: int, max_templates: int) -> None:
         self.max_workers, self.max_queued, self.max_templates = max_workers, max_queued, max_templates
-        self._roots = list(roots)
         self._lock = threading.RLock()
         self._in_flight = 0
         self._queue: deque[Flight] = deque()
@@ -180,9 +178,9 @@ class Engine:
     def _start_template(self, route: Route) -> Template:
         template = self._loaded_from_reserve(route)
         if template is None:
-            template = self._spawn(route.python, route.confinement)
+            template = self._spawn(route.python, route.roots, route.confinement)
             try:
-                template.load(route.load, route.load_s)
+                template.load(route.load, route.limits.load_s)
             except OSError:
                 self._end_template(template)
                 raise
@@ -199,31 +197,31 @@ class Engine:
             template = reserve.pop()
             try:
                 if not template.ended:
-                    template.load(route.load, route.load_s)
+                    template.load(route.load, route.limits.load_s)
                     return template
             except OSError:
                 self._end_template(template)
         return None
 
-    def _spawn(self, python: str, confinement: Confinement) -> Template:
+    def _spawn(self, python: str, roots: Sequence[str], confinement: Confinement) -> Template:
         template = Template(confinement, "blank")
         try:
             try:
-                self._zygote(python).spawn(confinement, template.keeper_far, template.control_far)
+                self._zygote(python, roots).spawn(confinement, template.keeper_far, template.control_far)
             except OSError:
                 # It died since it was last used; its templates live on, it alone is replaced.
                 self.zygote_gone(python)
-                self._zygote(python).spawn(confinement, template.keeper_far, template.control_far)
+                self._zygote(python, roots).spawn(confinement, template.keeper_far, template.control_far)
         except OSError:
             template.end()
             raise
-        template.python = python
+        template.python, template.roots = python, roots
         template.given_away()
         self._live.add(template)
         self.supervisor.watch(template)
         return template
 
-    def _zygote(self, python: str) -> Zygote:
+    def _zygote(self, python: str, roots: Sequence[str]) -> Zygote:
         zygote = self._zygotes.get(python)
         if zygote is None:
             now = time.monotonic()
@@ -231,7 +229,7 @@ class Engine:
             if len(starts) == _ZYGOTE_STARTS and now - starts[0] < _ZYGOTE_PERIOD_S:
                 raise OSError(f"the zygote ended {_ZYGOTE_STARTS} times within {_ZYGOTE_PERIOD_S:g} s")
             starts.append(now)
-            zygote = self._zygotes[python] = Zygote(python, self._roots)
+            zygote = self._zygotes[python] = Zygote(python, roots)
             self.supervisor.watch_zygote(zygote)
         return zygote
 
@@ -247,17 +245,18 @@ class Engine:
             zygote.close()
             return words
 
-    def warm(self, python: str, confinement: Confinement, profile: str) -> None:
-        """Start a blank template in reserve for this confinement and profile, unless one waits already."""
+    def warm(self, like: Template) -> None:
+        """Start a blank template in reserve that can take the place of this one, unless one waits already."""
         with self._lock:
-            waiting = self._reserve.setdefault((python, profile, encode(confinement)), [])
+            recipe = (like.python, like.profile, encode(like.confinement))
+            waiting = self._reserve.setdefault(recipe, [])
             waiting[:] = [template for template in waiting if not template.ended]
             if self.closed or waiting:
                 return
             try:
-                template = self._spawn(python, confinement)
+                template = self._spawn(like.python, like.roots, like.confinement)
                 waiting.append(template)
-                template.prepare(profile)
+                template.prepare(like.profile)
             except OSError:
                 pass  # the next call that needs one meets the same error and tells it
 
@@ -285,7 +284,7 @@ class Engine:
             flights = list(template.waiting)
         for flight in flights:
             flight.notify()
-        self.warm(template.python, template.confinement, template.profile)
+        self.warm(template)
 
     def template_gone(self, template: Template) -> None:
         """Take note that a template ended; calls that had not begun start anew, the others learn of it."""

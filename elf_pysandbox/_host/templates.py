@@ -14,6 +14,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._host import processes
@@ -77,6 +78,7 @@ class Template:
         self.control_reader = FrameReader(_CONTROL_CAPS)
         self.descriptors: deque[int] = deque()
         self.python = ""
+        self.roots: Sequence[str] = ()
         self.profile = ""
         self.pid = 0
         self.pidfd = -1

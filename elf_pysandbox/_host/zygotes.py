@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import IO
 
@@ -79,8 +78,3 @@ class Zygote:
             self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()
-
-
-def default_python() -> str:
-    """Return the interpreter that runs the host."""
-    return sys.executable or "/usr/bin/python3"

@@ -27,9 +27,11 @@ class SandboxView(SandboxPool):
         super().__init__(*args, **kwargs)
         self.outcomes: list[tuple[str, Outcome]] = []
 
-    def with_options(self, *, limits: Limits | None = None, policy: Policy | None = None) -> SandboxView:
+    def with_options(
+        self, *, limits: Limits | None = None, policy: Policy | None = None, python: str | None = None
+    ) -> SandboxView:
         """As `SandboxPool.with_options`; calls of the view are remembered in the same list."""
-        view = super().with_options(limits=limits, policy=policy)
+        view = super().with_options(limits=limits, policy=policy, python=python)
         assert isinstance(view, SandboxView)
         view.folders, view.outcomes = self.folders, self.outcomes
         return view

@@ -201,9 +201,10 @@ def test_random_kills_settle_every_call_exactly_once():
         add = pool.load(f"{MODULE}:add")
         pool.call(add, 0)
         stop = threading.Event()
+        due = threading.Semaphore(0)
 
         def chaos() -> None:
-            while not stop.wait(0.02):
+            while due.acquire() and not stop.is_set():
                 templates = templates_of(pool)
                 if templates and dice.random() < 0.2:
                     kill(dice.choice(templates))
@@ -222,11 +223,14 @@ def test_random_kills_settle_every_call_exactly_once():
         def settle(future) -> None:
             with lock:
                 settled.append(future.result().status)
+                if len(settled) % 20 == 0:
+                    due.release()  # so many kills a call, however fast the machine is
 
         for future in futures:
             future.add_done_callback(settle)
         outcomes = [future.result(60) for future in futures]
         stop.set()
+        due.release()
         killer.join()
         pids = processes_of(pool)
         assert [o.value for o in outcomes if o.ok] == [i + 1 for i, o in enumerate(outcomes) if o.ok]

@@ -96,7 +96,7 @@ def _rehearse(tool: loading.LoadedTool, send: Callable[[list[Any]], None]) -> No
     some 200 of them on the way from a call's bytes to a result's. Here they are copied while nobody waits.
     """
     tool.targets[""] = _REHEARSAL
-    payload = parse_single(_REHEARSED)
+    payload = parse_single(bytes(_REHEARSED))
     assert payload is not None
     _serve(tool, _decode_call(payload), (), send)
 
@@ -110,7 +110,7 @@ def _discard(pieces: list[Any]) -> None:
         os.write(_FD, b"")  # nothing is sent: a stream has no empty messages
 
 
-def _receive() -> tuple[Call, Sequence[bytes]] | None:
+def _receive() -> tuple[Call, Sequence[bytes | bytearray]] | None:
     data = os.read(_FD, _CHUNK)
     if not data:
         return None
@@ -160,7 +160,10 @@ def _usage() -> UsageData:
 
 
 def _serve(
-    tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes], send: Callable[[list[Any]], None]
+    tool: loading.LoadedTool,
+    call: Call,
+    buffers: Sequence[bytes | bytearray],
+    send: Callable[[list[Any]], None],
 ) -> None:
     try:
         value = _run(tool, call, buffers)
@@ -184,7 +187,7 @@ def _failure(call: Call, status: str, error: BaseException) -> Failure:
     return Failure(call.id, status, failure.describe(error), _usage())
 
 
-def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes]) -> Any:
+def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes | bytearray]) -> Any:
     target = tool.target(call.path)
     if call.op != "call":
         return operations.run(call.op, tool, target, call, buffers)

@@ -40,7 +40,12 @@ class BundleImporter:
         file = self._files.get(fullname)
         if file is None:
             return None
-        spec = importlib.machinery.ModuleSpec(fullname, self, origin=file.path, is_package=file.is_package)
+        spec = importlib.machinery.ModuleSpec(
+            fullname,
+            self,  # type: ignore[arg-type]
+            origin=file.path,
+            is_package=file.is_package,
+        )
         spec.has_location = bool(file.path)
         return spec
 
@@ -92,7 +97,7 @@ def load(bundle: Bundle, *, search: Sequence[str]) -> types.ModuleType:
         Folders to put on `sys.path` behind the interpreter's own: installed packages.
     """
     sys.path.extend(path for path in search if path not in sys.path)
-    sys.meta_path.insert(0, BundleImporter(bundle))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, BundleImporter(bundle))
     if bundle.pickled:
         return _load_pickled(bundle)
     return importlib.import_module(bundle.entry)

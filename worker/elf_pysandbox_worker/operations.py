@@ -27,7 +27,9 @@ started = 0.0
 """When this worker's operation began (`time.perf_counter`), before its module was imported."""
 
 
-def run(op: str, tool: LoadedTool, target: Target, call: Call, buffers: Sequence[bytes] = ()) -> Any:
+def run(
+    op: str, tool: LoadedTool, target: Target, call: Call, buffers: Sequence[bytes | bytearray] = ()
+) -> Any:
     """Do one operation and return its value.
 
     Raises

@@ -1,0 +1,126 @@
+"""An interpreter that runs tools: where its library, its packages and the confined side's own modules lie."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+
+import msgspec
+
+import elf_pysandbox_worker
+from elf_pysandbox._errors import ConfigurationError
+
+# Shared objects of the C library and of wheels' dependencies, time zones: nothing secret, nothing of the user's.
+_SYSTEM = (
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/share/zoneinfo",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+)
+_PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+_ASK = """
+import json, os, sys, sysconfig
+try:
+    import msgspec
+except ImportError:
+    msgspec = None
+print(json.dumps({
+    "version": sys.version_info[:2],
+    "library": [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), sysconfig.get_config_var("LIBDIR")],
+    "packages": [p for p in sys.path if os.path.basename(p) in ("site-packages", "dist-packages")],
+    "msgspec": msgspec and msgspec.__file__,
+}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """One interpreter, as routes need it.
+
+    Attributes
+    ----------
+    python : str
+        Path of the executable.
+    version : (int, int)
+    packages : tuple of str
+        Folders of installed packages, which tools import from.
+    roots : tuple of str
+        Folders the zygote imports its own modules and msgspec from.
+    readable : tuple of str
+        Everything the interpreter reads while it runs.
+    """
+
+    python: str
+    version: tuple[int, int]
+    packages: tuple[str, ...]
+    roots: tuple[str, ...]
+    readable: tuple[str, ...]
+
+
+def _compose(
+    python: str, version: tuple[int, int], library: list[str | None], packages: list[str], msgspec_file: str
+) -> Interpreter:
+    own = os.path.dirname(os.path.dirname(os.path.abspath(elf_pysandbox_worker.__file__)))
+    roots = _unique([own, os.path.dirname(os.path.dirname(os.path.abspath(msgspec_file)))])
+    folders = _unique([os.path.abspath(path) for path in packages if os.path.isdir(path)])
+    # A shared libpython may lie beside the library; the system's own folders are listed anyway.
+    places = [path for path in library if path and os.path.realpath(path) not in ("/usr/lib", "/lib")]
+    readable = [path for path in (*places, *folders, *roots, *_SYSTEM) if os.path.exists(path)]
+    return Interpreter(python, version, folders, roots, _unique(readable))
+
+
+def _unique(paths: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(paths))
+
+
+@functools.cache
+def own_interpreter() -> Interpreter:
+    """Return the interpreter that runs the host."""
+    library = [
+        sysconfig.get_path("stdlib"),
+        sysconfig.get_path("platstdlib"),
+        sysconfig.get_config_var("LIBDIR"),
+    ]
+    packages = [path for path in sys.path if os.path.basename(path) in _PACKAGE_FOLDERS]
+    return _compose(
+        sys.executable or "/usr/bin/python3", sys.version_info[:2], library, packages, msgspec.__file__ or ""
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def interpreter_at(python: str) -> Interpreter:
+    """Return another interpreter; it is asked once, in a process of its own.
+
+    Raises
+    ------
+    ConfigurationError
+        It does not run, or lacks what the confined side needs.
+    """
+    if python in (sys.executable, ""):
+        return own_interpreter()
+    try:
+        done = subprocess.run(
+            [python, "-I", "-c", _ASK], capture_output=True, text=True, timeout=30, check=True, env={}
+        )
+        told = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise ConfigurationError(f"the interpreter {python!r} does not run: {error}") from None
+    version = tuple(told["version"])
+    if not (3, 11) <= version <= (3, 13):
+        raise ConfigurationError(
+            f"the interpreter {python!r} is Python {version[0]}.{version[1]}; 3.11 to 3.13 run tools"
+        )
+    if told["msgspec"] is None:
+        raise ConfigurationError(
+            f"the interpreter {python!r} lacks msgspec, which the confined side needs: "
+            f"{python} -m pip install msgspec RestrictedPython"
+        )
+    return _compose(python, (version[0], version[1]), told["library"], told["packages"], told["msgspec"])
