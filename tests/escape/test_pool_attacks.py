@@ -1,0 +1,273 @@
+"""Attacks of a tool on the pool that runs it: its channel, its results, other calls, and what stays behind.
+
+Profile `native`: the language policy is out of the way, so what holds here are the processes, the wire and the
+kernel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from elf_pysandbox import Limits, Policy, SandboxPool
+
+CHANNEL = 3
+HELPERS = """
+import os, struct, sys, time, signal, threading
+import msgspec
+sys.path[:0] = []
+
+def write(data):
+    while data:
+        data = data[os.write(3, data):]
+
+def frame(payload):
+    return struct.pack("<IHH", len(payload), 0, 0) + payload
+
+def packed(value):
+    return msgspec.msgpack.encode(value)
+
+def say(message):
+    write(frame(packed(message)))
+"""
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[SandboxPool]:
+    limits = Limits(wall_s=5, cpu_s=5, output_bytes=100_000, result_bytes=1_000_000)
+    with SandboxPool(8, policy=Policy(profile="native"), limits=limits) as made:
+        yield made
+
+
+def outcome_of(pool: SandboxPool, body: str, **options: object) -> object:
+    """Run a hostile function with this body."""
+    source = HELPERS + "\ndef attack():\n" + "".join(f"    {line}\n" for line in body.splitlines())
+    tool = pool.load_source(source, "attack", name="attack")
+    return pool.outcome(tool)
+
+
+def serves_on(pool: SandboxPool) -> bool:
+    tool = pool.load_source("def add(a, b):\n    return a + b\n", "add", name="sums")
+    return [pool.call(tool, i, 1) for i in range(10)] == list(range(1, 11))
+
+
+GARBAGE = {
+    "noise": "write(b'\\xff' * 5000); time.sleep(60)",
+    "a frame that claims 4 GiB": "write(struct.pack('<IHH', 2**32 - 1, 0, 0)); time.sleep(60)",
+    "a frame with 65535 buffers": "write(struct.pack('<IHH', 10, 65535, 0) + b'x' * 5000); time.sleep(60)",
+    "a payload that is no message": "write(frame(b'\\xc1')); time.sleep(60)",
+    "a message of no known kind": "say(['nonsense', 1, 2]); time.sleep(60)",
+    "a message with wrong types": "say(['result', 'one', 2, 3]); time.sleep(60)",
+    "bytes after the message": "write(frame(packed(['output', 1, 'x']) + b'more')); time.sleep(60)",
+    "nesting without end": "write(frame(b'\\x91' * 100000)); time.sleep(60)",
+    "maps that grow when read": "write(frame(b'\\xdc\\xff\\xff' + b'\\x80' * 65535)); time.sleep(60)",
+    "a message of the host's side": "say(['call', 1, 'call', 'x', [], False, 1, 1]); time.sleep(60)",
+    "a message of the template's side": "say(['worker_ended', 0, 0]); time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE.keys())
+def test_a_broken_protocol_ends_the_call_as_crashed_and_the_pool_serves_on(
+    pool: SandboxPool, body: str
+) -> None:
+    outcome = outcome_of(pool, body)
+    assert outcome.status == "crashed", outcome
+    assert serves_on(pool)
+
+
+def test_a_truncated_frame_and_a_dead_worker_is_a_crash(pool: SandboxPool) -> None:
+    outcome = outcome_of(pool, "write(struct.pack('<IHH', 100, 0, 0) + b'half'); os._exit(0)")
+    assert outcome.status == "crashed"
+    assert serves_on(pool)
+
+
+def test_a_result_for_another_call_is_not_given_to_it(pool: SandboxPool) -> None:
+    body = """
+for number in range(-5, 2000):
+    say(['result', number, 'forged', [0.0, 0.0]])
+time.sleep(60)
+"""
+    echo = pool.load_source(
+        "import time\ndef echo(x):\n    time.sleep(0.05)\n    return x\n", "echo", name="echoes"
+    )
+    honest = [pool.submit(echo, number) for number in range(20)]
+    outcome = outcome_of(pool, body)
+    assert outcome.status in ("crashed", "ok")
+    assert [future.result(30) for future in honest] == list(range(20))
+    assert serves_on(pool)
+
+
+def test_a_call_answered_twice_has_one_outcome(pool: SandboxPool) -> None:
+    body = """
+import threading
+def again():
+    for _ in range(100):
+        try:
+            say(['output', 1, 'late'])
+        except OSError:
+            return
+threading.Thread(target=again, daemon=True).start()
+return 'mine'
+"""
+    outcomes = [outcome_of(pool, body) for _ in range(5)]
+    assert {outcome.status for outcome in outcomes} <= {"ok", "crashed"}
+    assert serves_on(pool)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["while True: print('x' * 1000)", "while True: say(['output', 1, 'x' * 1000])"],
+    ids=["print", "frames"],
+)
+def test_endless_output_ends_at_its_limit(pool: SandboxPool, body: str) -> None:
+    outcome = outcome_of(pool, body)
+    assert outcome.status == "output_limit"
+    assert len(outcome.stdout) <= 100_000
+    assert serves_on(pool)
+
+
+STUCK = {
+    "a loop in C": "sum(range(10**13))",
+    "ignoring every signal": """
+for number in range(1, 64):
+    try:
+        signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError):
+        pass
+while True:
+    time.sleep(1)""",
+    "blocking every signal": "signal.pthread_sigmask(signal.SIG_SETMASK, range(1, 64)); time.sleep(60)",
+    "stopping itself": "signal.raise_signal(signal.SIGSTOP)",
+    "waiting for a lock": "lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "closing its channel and staying": "os.close(3); time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("body", STUCK.values(), ids=STUCK.keys())
+def test_a_stuck_worker_is_ended_from_outside(pool: SandboxPool, body: str) -> None:
+    outcome = outcome_of(pool.with_options(limits=Limits(wall_s=1, cpu_s=30)), body)
+    assert outcome.status in ("timeout", "crashed"), outcome
+    assert serves_on(pool)
+
+
+LEFT = {
+    "a global": "globals()['mark'] = 1",
+    "a builtin": "import builtins; builtins.mark = 1",
+    "a module": "import sys; sys.modules['marked'] = sys",
+    "a patched function": "import json; json.dumps = None",
+    "an environment variable": "os.environ['MARK'] = '1'",
+    "a thread": "threading.Thread(target=time.sleep, args=(60,), name='mark', daemon=True).start()",
+    "a file": "open('mark', 'w').close()",
+    "a folder without rights": "os.makedirs('mark/below'); os.chmod('mark', 0)",
+    "the working folder": "os.chdir('/')",
+}
+LOOK = """
+def look():
+    import builtins, json, tempfile
+    return [
+        'mark' in globals(), hasattr(builtins, 'mark'), 'marked' in sys.modules, json.dumps is None,
+        'MARK' in os.environ, len(threading.enumerate()) > 1,
+        os.path.lexists('mark'), os.getcwd() == '/',
+    ]
+"""
+
+
+@pytest.mark.parametrize("body", LEFT.values(), ids=LEFT.keys())
+def test_nothing_a_call_does_is_there_in_the_next(body: str) -> None:
+    from elf_pysandbox import Files
+
+    source = HELPERS + LOOK + "\ndef attack():\n    " + body + "\n    return look()\n"
+    with SandboxPool(1, policy=Policy(profile="native", files=Files(scratch_mb=2))) as pool:
+        attack = pool.load_source(source, "attack", name="marks")
+        look = pool.load_source(source, "look", name="marks")
+        assert True in pool.call(attack), "the attack leaves no mark even in its own call"
+        for _ in range(4):
+            assert pool.call(look) == [False] * 8
+
+
+def test_with_several_calls_a_worker_marks_do_stay_so_the_test_above_sees_them() -> None:
+    source = HELPERS + LOOK + "\ndef attack():\n    globals()['mark'] = 1\n"
+    with SandboxPool(1, policy=Policy(profile="native", calls_per_worker=5)) as pool:
+        pool.call(pool.load_source(source, "attack", name="marks"))
+        seen = [pool.call(pool.load_source(source, "look", name="marks"))[0] for _ in range(3)]
+    assert True in seen
+
+
+MODULES = {
+    "writes noise to every descriptor": """
+for number in range(3, 100):
+    try:
+        os.write(number, b'\\xff' * 1000)
+    except OSError:
+        pass
+""",
+    "forges that it is loaded and that workers ended": """
+for number in range(3, 100):
+    try:
+        os.write(number, frame(packed(['loaded', 0.0])) + frame(packed(['worker_ended', 0, 0])) * 50)
+    except OSError:
+        pass
+""",
+    "closes every descriptor": "os.closerange(3, 1000)",
+    "exits": "os._exit(0)",
+    "leaves processes behind": """
+for _ in range(5):
+    if os.fork() == 0:
+        time.sleep(1000)
+""",
+    "replaces what forks and confines": """
+os._exit = lambda code: None
+os.waitpid = lambda *a: (0, 0)
+""",
+}
+
+
+@pytest.mark.parametrize("body", MODULES.values(), ids=MODULES.keys())
+def test_a_hostile_module_harms_its_own_calls_only(body: str) -> None:
+    before = _descriptors()
+    limits = Limits(wall_s=3, load_s=3)
+    with SandboxPool(2, policy=Policy(profile="native"), limits=limits) as pool:
+        source = HELPERS + body + "\ndef attack():\n    return 'ran'\n"
+        outcome = pool.outcome(pool.load_source(source, "attack", name="attack"))
+        assert outcome.status in ("ok", "load_failed", "crashed", "timeout", "killed", "fault"), outcome
+        assert serves_on(pool)
+    assert _descriptors() <= before + 2
+
+
+def test_descriptors_sent_to_the_host_do_not_stay_there(pool: SandboxPool) -> None:
+    body = """
+import socket, array
+channel = socket.socket(fileno=os.dup(3))
+null = os.open('/dev/null', os.O_RDONLY)
+data = frame(packed(['output', 1, 'x']))
+for _ in range(50):
+    channel.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [null] * 50))])
+return 'sent'
+"""
+    # The first one makes the template, whose own channels stay.
+    outcomes = [outcome_of(pool, body)]
+    before = _descriptors()
+    outcomes += [outcome_of(pool, body) for _ in range(3)]
+    # The kernel itself ends it at some number in flight (ETOOMANYREFS): the tool's own exception then.
+    assert {outcome.status for outcome in outcomes} <= {"ok", "raised", "crashed"}
+    assert _descriptors() <= before + 100, "2,500 were sent each time"
+
+
+def test_a_worker_sees_no_descriptor_but_its_own_channel(pool: SandboxPool) -> None:
+    body = """
+found = []
+for number in range(1000):
+    try:
+        os.fstat(number)
+        found.append(number)
+    except OSError:
+        pass
+return found
+"""
+    assert outcome_of(pool, body).value == [0, 1, 2, CHANNEL]
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
