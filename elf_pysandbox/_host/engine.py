@@ -118,6 +118,8 @@ class Engine:
                 channel.calls += 1
                 template.give_back(channel)
                 channel = None
+            if template is not None and not template.ended:
+                template.aim_lower()
             if flight.admitted:
                 admitted = self._pass_on_slot()
             elif flight in self._queue:
@@ -361,6 +363,15 @@ class Engine:
                 template.restock()
             except OSError:
                 self.condemn(template)
+
+    def trim(self) -> None:
+        """Shrink every template to what it has needed of late (supervisor only, from time to time)."""
+        with self._lock:
+            for template in [item for item in self._live if item.loaded and not item.ended]:
+                try:
+                    template.trim()
+                except OSError:
+                    self.condemn(template)
 
     # -- the end ------------------------------------------------------------------------------------
 

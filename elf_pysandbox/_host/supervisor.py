@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from elf_pysandbox._host.zygotes import Zygote
 
 _CHUNK = 1 << 16
+_TRIM_EVERY_S = 5.0  # idle workers beyond need live about so long: a burst is often followed by another
 _LOAD_STATUSES = frozenset({"load_failed", "denied", "memory_limit"})
 
 
@@ -81,6 +82,7 @@ class Supervisor:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="pysandbox-supervisor", daemon=True)
             self._thread.start()
+            self.at(time.monotonic() + _TRIM_EVERY_S, self._trim)
 
     def run_soon(self, job: Callable[[], None]) -> None:
         """Run `job` in the supervisor's thread."""
@@ -188,6 +190,10 @@ class Supervisor:
         if self._timers and self._timers[0][0] < until:
             return 0.0
         return -1.0 if until == float("inf") else max(until - time.monotonic(), 0.0) + 0.001
+
+    def _trim(self) -> None:
+        self._engine.trim()
+        self.at(time.monotonic() + _TRIM_EVERY_S, self._trim)
 
     # -- what came in -----------------------------------------------------------------------------------
 

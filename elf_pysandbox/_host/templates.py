@@ -148,9 +148,16 @@ class Template:
             # Growing demand grows on: half as much again spares most of the messages.
             self._target = min(want + want // 2, self.confinement.workers)
             self._tell(Target(self._target))
-        elif self._target > 2 * want + _BATCH:
+
+    def aim_lower(self) -> None:
+        """Tell the template to keep fewer workers alive once demand has fallen to less than half."""
+        want = self.in_flight + _SPARE
+        if self._target > 2 * want + _BATCH:
             self._target = want
-            self._tell(Target(want))
+            try:
+                self._tell(Target(want))
+            except OSError:
+                pass  # it is gone or stuck; the next lease finds out
 
     def inquire(self, index: int, flight: Flight) -> None:
         """Ask how a worker ended; the answer reaches `flight` through the supervisor."""
@@ -181,6 +188,18 @@ class Template:
         poller = select.poll()
         poller.register(self.pidfd, select.POLLIN)
         return self.pidfd >= 0 and bool(poller.poll(0))
+
+    def trim(self) -> None:
+        """Let idle workers go that the demand of late does not need; some stay ready for the next call."""
+        keep = max(_SPARE, min(self.in_flight, _BATCH))
+        surplus = self.idle_workers() - keep
+        if surplus <= 0:
+            return
+        self._target = self.in_flight + keep
+        self._tell(Target(self._target))
+        for _ in range(surplus):
+            # The oldest come first, so these are the ones that are ready: they read the end of file and exit.
+            self._channels.popleft().end()
 
     def idle_workers(self) -> int:
         """Count the workers that have said they are ready and serve no call."""

@@ -254,3 +254,21 @@ def test_a_module_of_absurd_size_loads_or_says_why_not(native_pool):
         "\n".join(f"v{i} = {i}" for i in range(50_000)) + "\ndef f(): return v7", "f", name="wide"
     )
     assert native_pool.outcome(wide).status in ("ok", "load_failed", "memory_limit")
+
+
+def test_a_burst_leaves_few_idle_workers_behind():
+    with SandboxPool(64, policy=NATIVE) as pool:
+        sleep = pool.load(f"{MODULE}:sleep")
+        for future in [pool.submit(sleep, 0.2) for _ in range(64)]:
+            future.result()
+        assert pool.statistics().idle > 4
+        pool._engine.trim()
+        assert wait_idle_at_most(pool, 4)
+        assert pool.call(sleep, 0) == 0
+
+
+def wait_idle_at_most(pool: SandboxPool, count: int) -> bool:
+    end = time.monotonic() + 10
+    while pool.statistics().idle > count and time.monotonic() < end:
+        pass
+    return pool.statistics().idle <= count
