@@ -54,6 +54,22 @@ if TYPE_CHECKING:
     from elf_pysandbox._settings import Setting as Setting
     from elf_pysandbox._settings import Settings as Settings
     from elf_pysandbox._statistics import PoolStatistics as PoolStatistics
+    from elf_pysandbox.config.models import PythonNodeConfig as PythonNodeConfig
+    from elf_pysandbox.config.problems import DocumentError as DocumentError
+    from elf_pysandbox.config.problems import Problem as Problem
+    from elf_pysandbox.config.schema import workflow_schema as workflow_schema
+    from elf_pysandbox.integrations.executor import PythonExecutor as PythonExecutor
+    from elf_pysandbox.integrations.langgraph import python_node as python_node
+    from elf_pysandbox.integrations.node import NodeEvent as NodeEvent
+    from elf_pysandbox.integrations.node import PythonNode as PythonNode
+    from elf_pysandbox.integrations.picture import workflow_mermaid as workflow_mermaid
+    from elf_pysandbox.integrations.picture import workflow_svg as workflow_svg
+    from elf_pysandbox.integrations.results import NodeError as NodeError
+    from elf_pysandbox.integrations.results import WorkflowError as WorkflowError
+    from elf_pysandbox.integrations.workflow import Workflow as Workflow
+    from elf_pysandbox.integrations.workflow import load_workflow as load_workflow
+    from elf_pysandbox.integrations.workflow import parse_workflow as parse_workflow
+    from elf_pysandbox.integrations.workflow import public_state as public_state
 
 _ERRORS = """BadResultError CallCancelledError CallDeniedError CallError CallRejectedError CallTimeoutError
 ConfigurationError CpuLimitError ErrorInfo InvalidArgumentsError LayerUnavailableError MemoryLimitError
@@ -69,6 +85,15 @@ _HOMES = {
     "_security": "Diagnostic PythonSecurityValidator",
     "_settings": "Setting Settings",
     "_statistics": "PoolStatistics",
+    "config.models": "PythonNodeConfig",
+    "config.problems": "DocumentError Problem",
+    "config.schema": "workflow_schema",
+    "integrations.executor": "PythonExecutor",
+    "integrations.langgraph": "python_node",
+    "integrations.node": "NodeEvent PythonNode",
+    "integrations.picture": "workflow_mermaid workflow_svg",
+    "integrations.results": "NodeError WorkflowError",
+    "integrations.workflow": "Workflow load_workflow parse_workflow public_state",
 }
 _home_of = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -114,8 +114,10 @@ def _output_problems(output: Place | None) -> Iterator[Problem]:
         return
     keys = list(output.value) if isinstance(output.value, dict) else [output.value]
     for key in keys:
-        if key.startswith("_"):
-            yield output.key_problem(key, f"state key {key!r} is reserved: keys begin with no '_'")
+        if key.startswith("_") or key == "errors":
+            yield output.key_problem(
+                key, f"state key {key!r} is reserved: 'errors', and what begins with '_'"
+            )
     for place in output.value.values() if isinstance(output.value, dict) else ():
         try:
             compile_expression(place.value, roots=())

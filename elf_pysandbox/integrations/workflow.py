@@ -1,0 +1,178 @@
+"""`Workflow`: a document that can run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elf_pysandbox._errors import ConfigurationError, ToolHandlerError
+from elf_pysandbox.config.document import Document, NodePlan, load_document, parse_document
+from elf_pysandbox.config.problems import DocumentError, Problem
+from elf_pysandbox.integrations.node import NodeEvent, PythonNode
+from elf_pysandbox.integrations.results import PRIVATE
+
+if TYPE_CHECKING:
+    from langgraph.graph import StateGraph
+    from langgraph.graph.state import CompiledStateGraph
+
+    from elf_pysandbox._pool import SandboxPool
+
+
+class Workflow:
+    """A checked workflow document.
+
+    Parameters
+    ----------
+    document : Document
+        See `load_workflow`.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    @property
+    def name(self) -> str:
+        """What the document calls itself; its file's name without a name."""
+        return self.document.name
+
+    def nodes(
+        self, pool: SandboxPool | None = None, listen: Callable[[NodeEvent], None] | None = None
+    ) -> dict[str, PythonNode]:
+        """Return the nodes by id, with their sources read and their settings checked; nothing of them is run.
+
+        Raises
+        ------
+        DocumentError
+            A module or function that cannot be found, or a setting that cannot be used, at its line and column.
+        """
+        problems: list[Problem] = []
+        made = {}
+        for plan in self.document.nodes:
+            node = PythonNode(
+                plan.config, pool=pool, python_path=self.document.python_path, plan=plan, listen=listen
+            )
+            made[plan.id] = node
+            try:
+                node.check()
+            except (ToolHandlerError, ConfigurationError) as error:
+                problems.append(_located(plan, error))
+        if problems:
+            raise DocumentError(problems)
+        return made
+
+    def validate(self) -> None:
+        """Check what needs more than the document: modules, files, requirements. Nothing is run.
+
+        Raises
+        ------
+        DocumentError
+        """
+        self.nodes()
+
+    def graph(
+        self, pool: SandboxPool | None = None, listen: Callable[[NodeEvent], None] | None = None
+    ) -> StateGraph[Any]:
+        """Return the workflow as a LangGraph `StateGraph`, not yet compiled.
+
+        Raises
+        ------
+        ConfigurationError
+            LangGraph is not installed.
+        DocumentError
+            See `nodes`.
+        """
+        nodes = self.nodes(pool, listen)
+        from elf_pysandbox.integrations import langgraph as _installed  # noqa: F401 - tells when it is missing
+        from elf_pysandbox.integrations.graph import state_graph
+
+        return state_graph(self.document, nodes)
+
+    def compile(
+        self,
+        pool: SandboxPool | None = None,
+        *,
+        listen: Callable[[NodeEvent], None] | None = None,
+        **options: Any,
+    ) -> CompiledStateGraph[Any]:
+        """Return the compiled graph; `options` are LangGraph's (`checkpointer`, `interrupt_before`, …).
+
+        The state has the key `_workflow` for the runner's own notes; `public_state` leaves it out.
+        """
+        compiled = self.graph(pool, listen).compile(name=self.name, **options)
+        steps = self.document.max_iterations * (2 * len(self.document.nodes) + 2)
+        return compiled.with_config(recursion_limit=steps)
+
+    def run(
+        self, state: Mapping[str, Any] | None = None, *, pool: SandboxPool | None = None
+    ) -> dict[str, Any]:
+        """Run the workflow to its end and return the state.
+
+        Raises
+        ------
+        CallError
+            A node failed whose `on_error` is ``fail``.
+        """
+        return asyncio.run(self.arun(state, pool=pool))
+
+    async def arun(
+        self,
+        state: Mapping[str, Any] | None = None,
+        *,
+        pool: SandboxPool | None = None,
+        listen: Callable[[NodeEvent], None] | None = None,
+    ) -> dict[str, Any]:
+        """`run` for a running event loop; cancelling the task ends the calls with their processes.
+
+        Parameters
+        ----------
+        state : mapping, optional
+            Put over the document's own `state`.
+        pool : SandboxPool, optional
+            Runs the calls; the process's shared pool when left out.
+        listen : callable, optional
+            Called with each `NodeEvent`, for showing progress.
+        """
+        final = await self.compile(pool, listen=listen).ainvoke(self.initial_state(state))
+        return public_state(final)
+
+    def initial_state(self, state: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the document's state with `state` over it, as the graph takes it."""
+        given = dict(state or {})
+        reserved = [key for key in given if key.startswith("_")]
+        if reserved:
+            raise ConfigurationError(f"state key {reserved[0]!r} is reserved: keys begin with no '_'")
+        return {**self.document.state, **given, PRIVATE: {"visits": {}, "failed": {}}}
+
+
+def public_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a graph's state without the runner's own notes."""
+    return {key: value for key, value in state.items() if key != PRIVATE}
+
+
+def _located(plan: NodePlan, error: Exception) -> Problem:
+    for key in ("module", "file", "source", "function"):
+        place = plan.place.get(key)
+        if place is not None:
+            break
+    else:
+        place = plan.place
+    return place.problem(f"node {plan.id!r}: {error}")
+
+
+def load_workflow(path: str | os.PathLike[str]) -> Workflow:
+    """Read and check a workflow document; nothing of it is run.
+
+    Raises
+    ------
+    DocumentError
+        With every problem found, each with file, line and column.
+    """
+    return Workflow(load_document(path))
+
+
+def parse_workflow(text: str, file: str | os.PathLike[str] = "<workflow>") -> Workflow:
+    """`load_workflow` from text; relative paths count from the folder of `file`."""
+    return Workflow(parse_document(text, str(Path(file))))

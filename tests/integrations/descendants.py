@@ -1,0 +1,47 @@
+"""The processes that a process started, directly or not: other people's pools on the machine do not count."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+
+def descendants(root: int) -> set[int]:
+    """Return the pids of all living descendants of `root`."""
+    children: dict[int, list[int]] = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat", encoding="ascii", errors="replace") as stream:
+                fields = stream.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            children.setdefault(int(fields[1]), []).append(int(entry))
+    found: set[int] = set()
+    waiting = [root]
+    while waiting:
+        for pid in children.get(waiting.pop(), []):
+            if pid not in found:
+                found.add(pid)
+                waiting.append(pid)
+    return found
+
+
+def survivors(pids: set[int], seconds: float = 10.0) -> set[int]:
+    """Wait until these processes have ended; return those that have not by then."""
+    end = time.monotonic() + seconds
+    left = set()
+    for pid in pids:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            poller = select.poll()
+            poller.register(pidfd, select.POLLIN)
+            if not poller.poll(max(0.0, end - time.monotonic()) * 1000):
+                left.add(pid)
+        finally:
+            os.close(pidfd)
+    return left
