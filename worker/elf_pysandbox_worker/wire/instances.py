@@ -60,7 +60,7 @@ def write(writer: Writer, value: Any) -> None:
     if kind is Record:
         _write_record(writer, value, value.type_name, value.module, value.kind, dict(value.fields))
         return
-    if kind.__module__.partition(".")[0] in _MODULES and _write_table(writer, value):
+    if str(kind.__module__).partition(".")[0] in _MODULES and _write_table(writer, value):
         return
     try:
         found = _declared(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 Kind = Literal["dataclass", "enum", "namedtuple", "pydantic", "struct"]
@@ -15,8 +16,8 @@ class Record:
     """An Enum member, dataclass, pydantic model, named tuple or msgspec struct, as plain data.
 
     Nothing of its class is imported or run. Fields are read as attributes (``record.name``), or by
-    ``record["name"]`` where a field is called as one of the attributes below. Records are read-only and
-    compare equal when type, kind and fields do.
+    ``record["name"]`` where a field begins with an underscore or is called as one of the attributes below.
+    Records are read-only and compare equal when type, kind and fields do.
 
     Attributes
     ----------
@@ -39,11 +40,13 @@ class Record:
         put(self, "type_name", type_name)
         put(self, "module", module)
         put(self, "kind", kind)
-        put(self, "fields", fields)
+        put(self, "fields", MappingProxyType(dict(fields)))
 
     def __getattr__(self, name: str) -> Any:
-        # Slots that copy or pickle have not filled yet come here too; they are no fields.
-        if name not in Record.__slots__ and name in self.fields:
+        # Protocols are looked up as attributes too, and the sender chose the names of the fields: numpy would
+        # read the memory that an `__array_interface__` points to, a notebook would show a `_repr_html_`.
+        # (A slot that copy or pickle has not filled yet comes here as well.)
+        if not name.startswith("_") and name not in Record.__slots__ and name in self.fields:
             return self.fields[name]
         raise AttributeError(f"{self.type_name!r} record has no field {name!r}")
 
@@ -63,7 +66,7 @@ class Record:
         raise AttributeError(f"records are read-only: cannot delete {name!r}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Record, (self.type_name, self.module, self.kind, self.fields)
+        return Record, (self.type_name, self.module, self.kind, dict(self.fields))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Record):

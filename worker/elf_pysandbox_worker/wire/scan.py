@@ -23,8 +23,6 @@ class Caps(msgspec.Struct, frozen=True):
     ----------
     bytes : int
         Bytes of the message and its buffers.
-    depth : int
-        Levels of containers.
     memory : int
         Bytes of the objects made of it, however long the message.
     memory_base, memory_per_byte : int
@@ -35,7 +33,6 @@ class Caps(msgspec.Struct, frozen=True):
     """
 
     bytes: int = 1 << 30
-    depth: int = MAX_DEPTH
     memory: int = 2 << 30
     memory_base: int = 64 << 20
     memory_per_byte: int = 48
@@ -56,7 +53,7 @@ HARMLESS: Final = 64 << 10
 """A message this short becomes 5 MiB at worst: nothing to look for."""
 
 # Price in bytes of the objects of CPython 3.11 to 3.13, 64 bit, with the pointer to it in its container.
-_SLOT, _NUMBER, _TEXT, _ARRAY, _MAP, _EXT = 8, 40, 88, 96, 96, 250
+_SLOT, _NUMBER, _TEXT, _ARRAY, _MAP, _EXT = 8, 40, 88, 96, 96, 130
 _DICT: Final = 144  # what the first pair adds to an empty dict
 _WIDEST: Final = 4  # bytes of a character, if one of its string is beyond the BMP
 _TEXT_CLASS: Final = 2
@@ -93,18 +90,9 @@ _NUMBER_ITEM: Final = (
 _NUMBERS: Final = re.compile(b"(?:%b){%d}+" % (_NUMBER_ITEM, _CHUNK), re.DOTALL)
 
 
-def check(data: bytes | memoryview, caps: Caps) -> None:
-    """Refuse a message that would become more objects than allowed.
-
-    Raises
-    ------
-    WireTooLarge
-    """
-    if len(data) > caps.bytes:
-        raise WireTooLarge(f"value of {len(data)} bytes is over the cap of {caps.bytes}")
-    allowed = caps.allowed(len(data))
-    if len(data) > HARMLESS and coarse(bytes(data)) > allowed:
-        measure(data, allowed, caps)
+def harmless(data: bytes | memoryview, caps: Caps) -> bool:
+    """Whether a message, with all that lies in its ext items, surely becomes no more objects than allowed."""
+    return len(data) <= HARMLESS or coarse(bytes(data)) <= caps.allowed(len(data))
 
 
 def coarse(data: bytes) -> int:
@@ -117,8 +105,8 @@ def coarse(data: bytes) -> int:
     return total
 
 
-def measure(data: bytes | memoryview, allowed: int, caps: Caps) -> int:
-    """Walk the items of one message; return its depth.
+def measure(data: bytes | memoryview, allowed: int, caps: Caps) -> tuple[int, int]:
+    """Walk the items of one payload, not into ext items; return its depth and the bytes of its objects.
 
     Raises
     ------
@@ -136,7 +124,9 @@ def measure(data: bytes | memoryview, allowed: int, caps: Caps) -> int:
             if not stack:
                 if at != end:
                     raise WireError("bytes after the value")
-                return depth
+                if price > allowed:
+                    raise _too_large(end, allowed)
+                return depth, price
             left, is_map = stack.pop()
         if at >= end:
             raise WireError("truncated value")
@@ -152,6 +142,8 @@ def measure(data: bytes | memoryview, allowed: int, caps: Caps) -> int:
         at, inner, pairs = _step(data, at, first)
         if inner < 0:
             price += _WIDEST * (at - start)
+            if price > allowed:
+                raise _too_large(end, allowed)
             continue
         if inner > end - at:
             raise WireError("truncated value")
@@ -161,12 +153,16 @@ def measure(data: bytes | memoryview, allowed: int, caps: Caps) -> int:
             stack.append((left, is_map))
             left, is_map = inner, pairs
         depth = max(depth, len(stack) + (not inner))
-        if depth > caps.depth:
-            raise WireTooLarge(f"value is nested more than {caps.depth} levels deep")
+        if depth > MAX_DEPTH:
+            raise WireTooLarge(f"value is nested more than {MAX_DEPTH} levels deep")
         if not pairs:
             at, left, price = _skip_numbers(data, at, left, price) if inner else (at, left, price)
         if price > allowed or items > caps.items:
-            raise WireTooLarge(f"value of {end} bytes would become more than {allowed} bytes of objects")
+            raise _too_large(end, allowed)
+
+
+def _too_large(size: int, allowed: int) -> WireTooLarge:
+    return WireTooLarge(f"value of {size} bytes would become more than {allowed} bytes of objects")
 
 
 def _skip_numbers(data: bytes | memoryview, at: int, left: int, price: int) -> tuple[int, int, int]:

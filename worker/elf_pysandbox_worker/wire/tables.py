@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from elf_pysandbox_worker.wire import arrays, tags
 from elf_pysandbox_worker.wire.errors import WireError
+from elf_pysandbox_worker.wire.reader import check_spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from elf_pysandbox_worker.wire.reader import Reader
     from elf_pysandbox_worker.wire.writer import Writer
 
+_MAX_UNORDERED: Final = 10_000
 _UNITS: Final = ("s", "ms", "us", "ns")
 _HINT: Final = "convert it with astype, or return to_dict() of it"
 
@@ -109,6 +111,10 @@ def _write_index_parts(writer: Writer, index: Any) -> None:
     if kind is pd.RangeIndex:
         _write_parts(writer, "range", index.name, int(index.start), int(index.stop), int(index.step))
     elif kind is pd.MultiIndex:
+        if not all(map(_is_orderly, index.levels)):
+            raise writer.refuse(
+                index, f"has more than {_MAX_UNORDERED} levels out of order", "reset the index"
+            )
         levels = [_Later(_write_index, writer, level) for level in index.levels]
         codes = [_data(writer, arrays.numpy().asarray(code)) for code in index.codes]
         both = (_Later(_write_parts, writer, *part) for part in (levels, codes))
@@ -147,6 +153,8 @@ def _write_column(writer: Writer, owner: Any, array: Any) -> None:
         moments = array.tz_convert("UTC").tz_localize(None).to_numpy()
         _write_parts(writer, "zone", _data(writer, moments), dtype.unit, dtype.tz)
     elif isinstance(dtype, pd.CategoricalDtype):
+        if not _is_orderly(array.categories):
+            raise writer.refuse(owner, f"has more than {_MAX_UNORDERED} categories out of order", _HINT)
         categories = _Later(_write_index, writer, array.categories)
         _write_parts(writer, "category", _data(writer, array.codes), categories, bool(array.ordered))
     elif isinstance(array, pd.arrays.IntegerArray | pd.arrays.FloatingArray | pd.arrays.BooleanArray):
@@ -218,13 +226,15 @@ def _series(pd: Any, column: Any, index: Any) -> Any:
 def _load_index(pd: Any, parts: list[Any]) -> Any:
     kind, name, *rest = parts
     if kind == "range":
-        if tuple(map(type, rest)) != (int, int, int):
+        if tuple(map(type, rest)) != (int, int, int) or max(map(abs, rest)) >= 1 << 63:
             raise WireError("no RangeIndex")
         return pd.RangeIndex(*rest, name=name)
     if kind == "multi":
         levels, codes = rest
         if not all(isinstance(level, pd.Index) for level in levels):
             raise WireError("no MultiIndex")
+        for level in levels:
+            _check_distinct(level)
         return pd.MultiIndex(levels=levels, codes=[_array(code, 1) for code in codes], names=name)
     column, regular = rest
     values, dtype = _column(pd, column)
@@ -232,6 +242,20 @@ def _load_index(pd: Any, parts: list[Any]) -> Any:
     if regular is True and len(index) > 2:
         index = type(index)(index, freq="infer")
     return index
+
+
+def _check_distinct(index: Any) -> None:
+    """Refuse an index that pandas may need hours to find distinct: its hashes of numbers can be chosen."""
+    if not _is_orderly(index):
+        raise WireError("categories out of order")
+    if index.dtype == object:
+        check_spread(index.tolist())
+
+
+def _is_orderly(index: Any) -> bool:
+    """Whether an index is in order, short, or of objects and text."""
+    kind = getattr(index.dtype, "kind", "O")
+    return len(index) <= _MAX_UNORDERED or kind == "O" or bool(index.is_monotonic_increasing)
 
 
 def _array(value: Any, dimensions: int) -> Any:
@@ -279,6 +303,7 @@ def _category_column(pd: Any, codes: Any, categories: Any, ordered: Any) -> tupl
         or _array(codes, 1).dtype.kind != "i"
     ):
         raise WireError("no column of categories")
+    _check_distinct(categories)
     dtype = pd.CategoricalDtype(categories, ordered)
     return pd.Categorical.from_codes(codes, dtype=dtype), dtype
 

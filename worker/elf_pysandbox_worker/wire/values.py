@@ -87,7 +87,7 @@ def pack(value: Any, *, max_bytes: int, root: str = "result") -> Packed:
     ValueTooLarge
         It is more than `max_bytes` when written out; found before that many were written.
     """
-    if value is None:
+    if value is None and max_bytes > 0:
         return _NONE
     if type(value) is tuple and len(value) == 2 and type(value[0]) is tuple and type(value[1]) is dict:
         data = _pack_call(*value, max_bytes) if value[0] or value[1] else _NO_ARGUMENTS.data
@@ -96,7 +96,10 @@ def pack(value: Any, *, max_bytes: int, root: str = "result") -> Packed:
     if data is not None and len(data) <= max_bytes:
         return Packed(data)
     writer = Writer(value, root, max_bytes)
-    writer.write(value)
+    try:
+        writer.write(value)
+    except RecursionError:  # the caller's own stack is deep already
+        raise writer.refuse(value, "lies too deep for this stack", "return a flatter value") from None
     return Packed(bytes(writer.out), writer.buffers)
 
 
@@ -155,6 +158,9 @@ def unpack(
     try:
         if type(data) is msgspec.Raw:
             data = memoryview(data)
+        size = len(data) + sum(map(len, buffers)) if buffers else len(data)
+        if size > caps.bytes:
+            raise WireTooLarge(f"value of {size} bytes is over the cap of {caps.bytes}")
         if len(data) <= HARMLESS and not buffers:
             try:
                 return _unpack_small(data)
