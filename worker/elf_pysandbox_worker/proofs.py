@@ -92,10 +92,13 @@ def set_stage(stack: ExitStack) -> Stage:
 
 
 def proofs(stage: Stage) -> list[Proof]:
-    """Return the proof of every layer, for this stage."""
-    root = os.geteuid() == 0
-    owner = () if root else ("user_namespace",)
-    readable = ("user_namespace", "mount_namespace") if root else ()
+    """Return the proof of every layer, for this stage, in their order."""
+    return [*_of_surroundings(stage), *_of_the_process(stage)]
+
+
+def _of_surroundings(stage: Stage) -> list[Proof]:
+    """What the process has around it."""
+    owner = () if os.geteuid() == 0 else ("user_namespace",)
     return [
         Proof(
             "descriptors", "write to a pipe the host program has open", lambda: os.write(stage.pipe, b"x"),
@@ -140,6 +143,14 @@ def proofs(stage: Stage) -> list[Proof]:
             "cgroup", f"start {THREADS_OF_A_BOMB} threads", lambda: _start_threads(THREADS_OF_A_BOMB),
             "use as many tasks and as much memory as all processes of a template may together",
         ),
+    ]  # fmt: skip
+
+
+def _of_the_process(stage: Stage) -> list[Proof]:
+    """What the process itself may do."""
+    root = os.geteuid() == 0
+    readable = ("user_namespace", "mount_namespace") if root else ()
+    return [
         Proof(
             "rlimits", f"allocate {MEMORY_PROOF_MB} MiB", _allocate,
             "use all memory, CPU time and file space of the host",
