@@ -33,7 +33,6 @@ ARRAYS = {
     "void": np.zeros(2, "V5"),
     "moments": np.array(["2020-01-01", "NaT"], "M8[s]"),
     "spans": np.array([1, 2], "m8[25us]"),
-    "no unit": np.array([1], "m8"),
     "structured": np.zeros(3, RECORDS),
     "padded": np.zeros(3, np.dtype([("a", "u1"), ("b", "f8")], align=True)),
     "large": np.arange(20_000.0),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from elf_pysandbox_worker.wire.reader import Reader
     from elf_pysandbox_worker.wire.writer import Writer
 
-_UNIT: Final = r"(?:\[[1-9]?[0-9]{0,8}(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?"
+_UNIT: Final = r"\[[1-9]?[0-9]{0,8}(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\]"
 _SIMPLE: Final = re.compile(
     r"[<>|](?:b1|[iu][1248]|f(?:2|4|8|16)|c(?:8|16|32)|[SUV][1-9][0-9]{0,8}|[mM]8" + _UNIT + r")\Z"
 )
