@@ -47,7 +47,7 @@ def page(module: ModuleFacts, tool: ToolFacts, policy: Policy, limits: Limits) -
     if tool.examples:
         parts.append("## Examples\n\n" + "\n\n".join(_example(example) for example in tool.examples))
     if tool.schema is not None:
-        parts.append(f"## Schema\n\n```json\n{json.dumps(tool.schema, indent=2)}\n```")
+        parts.append(f"## Schema\n\n```json\n{json.dumps(tool.schema, indent=2, default=str)}\n```")
     parts.append("## Limits\n\n" + "\n".join(_limits(policy, limits)))
     return "\n\n".join(parts) + "\n"
 

@@ -34,6 +34,7 @@ def test_a_page_has_signature_parameters_limits_and_the_examples_as_they_ended(w
     assert ">>> slug(\"Hello World\")\n'hello-world'\n```\n\nRun in the sandbox: ok" in text
     assert "Not run: only calls with literal arguments are." in text
     assert "| `memory_mb` | 512 |" in text
+    assert '"$schema"' in text
 
 
 def test_numpy_sections_and_generators_are_read(written):
