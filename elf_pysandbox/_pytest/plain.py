@@ -8,7 +8,6 @@ import copy
 import importlib
 import importlib.util
 import inspect
-import math
 import sys
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -65,14 +64,17 @@ def _walk(value: Any, path: str) -> Any:
 
 
 def same(sandboxed: Any, plain: Any) -> bool:
-    """Whether two values are the same: equal and of one type all the way down; NaN is NaN."""
+    """Whether two values are the same: equal and of one type all the way down.
+
+    NaN is NaN; an int and a float may stand for each other, because arguments are converted to annotated types.
+    """
     if is_dataclass(plain) and not isinstance(plain, type):
         as_dict = getattr(sandboxed, "as_dict", None)
         return same(as_dict() if callable(as_dict) else sandboxed, asdict(plain))
+    if {type(sandboxed), type(plain)} <= {int, float}:
+        return bool(sandboxed == plain or (sandboxed != sandboxed and plain != plain))
     if type(sandboxed) is not type(plain):
         return False
-    if isinstance(plain, float):
-        return sandboxed == plain or (math.isnan(sandboxed) and math.isnan(plain))
     if isinstance(plain, dict):
         keys = list(plain)
         return list(sandboxed) == keys and all(same(sandboxed[key], plain[key]) for key in keys)
