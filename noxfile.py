@@ -76,3 +76,11 @@ def package(session: nox.Session) -> None:
     target = os.path.abspath("examples/text_tools.py") + ":word_count"
     with session.chdir(out):
         session.run("pysandbox", "run", target, "--args", '{"text": "to be or not to be"}')
+
+
+@nox.session(python=LATEST)
+def docs(session: nox.Session) -> None:
+    """Build the site strictly, and run every command of README and docs as written."""
+    install(session, "test", "docs")
+    session.run("mkdocs", "build", "--strict", "--site-dir", "site")
+    session.run("pytest", "tests/docs", *session.posargs)

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from elf_pysandbox._settings import Setting as Setting
     from elf_pysandbox._settings import Settings as Settings
     from elf_pysandbox._statistics import PoolStatistics as PoolStatistics
+    from elf_pysandbox._tools.context import ModuleContext as ModuleContext
+    from elf_pysandbox._tools.context import Sibling as Sibling
     from elf_pysandbox.config.models import PythonNodeConfig as PythonNodeConfig
     from elf_pysandbox.config.problems import DocumentError as DocumentError
     from elf_pysandbox.config.problems import Problem as Problem
@@ -85,6 +87,7 @@ _HOMES = {
     "_security": "Diagnostic PythonSecurityValidator",
     "_settings": "Setting Settings",
     "_statistics": "PoolStatistics",
+    "_tools.context": "ModuleContext Sibling",
     "config.models": "PythonNodeConfig",
     "config.problems": "DocumentError Problem",
     "config.schema": "workflow_schema",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from elf_pysandbox import CallError, Outcome
+from elf_pysandbox import CallError, Outcome, Sibling
 from elf_pysandbox._pytest.view import SandboxView
 
 _ALWAYS = ("pytest", "_pytest")
@@ -29,11 +29,40 @@ def run_body(function: pytest.Function) -> None:
         extended = dict.fromkeys((*policy.allowed_imports, *_ALWAYS))
         sandbox = sandbox.with_options(policy=replace(policy, allowed_imports=tuple(extended)))
     tool = sandbox.load(f"{function.path}:{name}", python_path=_project_folders())
+    siblings = (*tool.context.siblings, *_stand_ins())
+    tool = replace(tool, context=replace(tool.context, siblings=siblings))
     outcome = sandbox.outcome(tool, **arguments)
     sys.stdout.write(outcome.stdout)
     sys.stderr.write(outcome.stderr)
     if not outcome.ok:
         _end_as(outcome)
+
+
+_PACKAGE = b"""
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+
+    class Elsewhere(Exception):
+        pass
+
+    return Elsewhere
+"""
+_TESTING = """
+def {name}(*args, **kwargs):
+    raise RuntimeError("{name} makes calls: use it in a test that is not marked sandboxed")
+"""
+
+
+def _stand_ins() -> tuple[Sibling, ...]:
+    """Return modules under this package's name, so that a test module that imports it for other tests loads."""
+    from elf_pysandbox import testing
+
+    helpers = "".join(_TESTING.format(name=name) for name in testing.__all__)
+    return (
+        Sibling("elf_pysandbox", "<elf_pysandbox in the sandbox>", _PACKAGE, is_package=True),
+        Sibling("elf_pysandbox.testing", "<elf_pysandbox.testing in the sandbox>", helpers.encode()),
+    )
 
 
 def _project_folders() -> list[str]:

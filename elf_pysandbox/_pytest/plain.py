@@ -66,7 +66,8 @@ def _walk(value: Any, path: str) -> Any:
 def same(sandboxed: Any, plain: Any) -> bool:
     """Whether two values are the same: equal and of one type all the way down.
 
-    NaN is NaN; an int and a float may stand for each other, because arguments are converted to annotated types.
+    NaN is NaN; an int and a float may stand for each other, because arguments are converted to annotated
+    types.
     """
     if is_dataclass(plain) and not isinstance(plain, type):
         as_dict = getattr(sandboxed, "as_dict", None)

@@ -1,11 +1,11 @@
 """The commands of a Markdown page: found, run as written, held against what the page says they print.
 
-- A ``console`` block holds commands after ``$ `` and below each what it prints; ``…`` stands for any text, alone on
-  a line for any lines. A ``bash`` block is one script, of which only the exit code counts.
-- A ``python`` block is run; with ``title="path"`` it is written to that file instead (so is any other block with a
-  title).
-- ``<!-- test: exit=3 -->`` before a block: its last command ends with that code. ``interrupt``: Ctrl-C once the output
-  shown has come. ``needs=NAME``: skipped where there is no such command of `pysandbox`.
+- A ``console`` block holds commands after ``$ `` and below each what it prints; ``…`` stands for any text,
+  alone on a line for any lines. A ``bash`` block is one script, of which only the exit code counts.
+- A ``python`` block is run; with ``title="path"`` it is written to that file instead (so is any other block
+  with a title).
+- ``<!-- test: exit=3 -->`` before a block: its last command ends with that code. ``interrupt``: Ctrl-C once
+  the output shown has come. ``needs=NAME``: skipped where there is no such command of `pysandbox`.
 """
 
 from __future__ import annotations

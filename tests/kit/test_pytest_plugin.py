@@ -255,13 +255,20 @@ def test_a_marked_body_runs_in_the_sandbox_with_the_values_of_its_fixtures(autho
 def test_a_marked_body_runs_under_the_language_policy_by_default(author):
     body = """
         import pytest
+        from elf_pysandbox import ToolRaised
+        from elf_pysandbox.testing import assert_times_out
 
         @pytest.mark.sandboxed
         def test_restricted():
             import json
             assert json.loads("[1]") == [1]
+
+        @pytest.mark.sandboxed
+        def test_no_calls_from_inside():
+            with pytest.raises(RuntimeError, match="makes calls"):
+                assert_times_out(None, "x")
     """
-    ends(author, body, passed=1)
+    ends(author, body, passed=2)
 
 
 def test_a_marked_body_ends_as_it_would_outside(author):
