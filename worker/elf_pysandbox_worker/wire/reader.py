@@ -3,7 +3,7 @@
 Decided here and nowhere else: the order of the checks, and what each tag becomes. A message goes through
 
 1. a bound on the objects it would become (`scan`; nothing to do up to 64 KiB),
-2. a typed decode that admits only nil, bool, int, float, str, array, map with str keys and ext items, in six
+2. a typed decode that admits only nil, bool, int, float, str, array, map with str keys and ext items, in five
    levels (deeper ones are walked one by one first),
 3. a comparison of lengths with its encoding, which finds keys given twice and every other spelling but ours,
 4. if there are ext items: a second decode, whose hook makes their values, each payload by these same steps.
@@ -31,7 +31,7 @@ from elf_pysandbox_worker.wire.tags import encode
 _T = TypeVar("_T")
 Rebuild = Callable[[Record], object]
 
-_TYPED_LEVELS: Final = 6
+_TYPED_LEVELS: Final = 5
 
 
 def _typed(leaf: Any) -> Any:

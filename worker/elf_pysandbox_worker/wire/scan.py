@@ -55,6 +55,7 @@ HARMLESS: Final = 64 << 10
 # Price in bytes of the objects of CPython 3.11 to 3.13, 64 bit, with the pointer to it in its container.
 _SLOT, _NUMBER, _TEXT, _ARRAY, _MAP, _EXT = 8, 40, 88, 96, 96, 130
 _DICT: Final = 144  # what the first pair adds to an empty dict
+_DEAREST: Final = 256  # no byte becomes more
 _WIDEST: Final = 4  # bytes of a character, if one of its string is beyond the BMP
 _TEXT_CLASS: Final = 2
 
@@ -92,7 +93,8 @@ _NUMBERS: Final = re.compile(b"(?:%b){%d}+" % (_NUMBER_ITEM, _CHUNK), re.DOTALL)
 
 def harmless(data: bytes | memoryview, caps: Caps) -> bool:
     """Whether a message, with all that lies in its ext items, surely becomes no more objects than allowed."""
-    return len(data) <= HARMLESS or coarse(bytes(data)) <= caps.allowed(len(data))
+    allowed = caps.allowed(len(data))
+    return len(data) <= HARMLESS or _DEAREST * len(data) <= allowed or coarse(bytes(data)) <= allowed
 
 
 def coarse(data: bytes) -> int:
