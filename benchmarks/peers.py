@@ -16,6 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+import elf_pysandbox_worker
 from benchmarks import tools
 from elf_pysandbox import Limits, Policy, SandboxPool
 
@@ -158,9 +161,8 @@ for line in sys.stdin:
 @contextmanager
 def bare_forks() -> Iterator[Callable[[float], int]]:
     """Yield a burst of fork, _exit and wait: a process like a template on each core, doing nothing else."""
-    from elf_pysandbox._route import import_roots
-
-    command = [sys.executable, "-I", "-S", "-u", "-c", _FORKS, *import_roots()]
+    roots = {str(Path(module.__file__ or "").parents[1]) for module in (elf_pysandbox_worker, msgspec)}
+    command = [sys.executable, "-I", "-S", "-u", "-c", _FORKS, *roots]
     forkers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={})
         for _ in range(CORES)
