@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -41,8 +41,7 @@ print(json.dumps({
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreter:
+class Interpreter(NamedTuple):
     """One interpreter, as routes need it.
 
     Attributes

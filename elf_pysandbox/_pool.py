@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -26,11 +26,13 @@ from elf_pysandbox._outcome import Event, ItemEvent, Outcome, OutputEvent
 from elf_pysandbox._policy import Policy
 from elf_pysandbox._results import outcome_of, unpack_item
 from elf_pysandbox._route import route_of
-from elf_pysandbox._statistics import PoolStatistics, latencies_of
 from elf_pysandbox._tools.tool import Tool
 from elf_pysandbox_worker.wire.frames import frame
 from elf_pysandbox_worker.wire.messages import Call, encode
 from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge, pack
+
+if TYPE_CHECKING:
+    from elf_pysandbox._statistics import PoolStatistics
 
 _call_ids = itertools.count(1)
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -393,6 +395,8 @@ class SandboxPool(concurrent.futures.Executor):
 
     def statistics(self) -> PoolStatistics:
         """Return what the pool is doing and has done."""
+        from elf_pysandbox._statistics import PoolStatistics, latencies_of
+
         counts = self._engine.statistics()
         return PoolStatistics(
             calls=dict(self._engine.calls), latencies=latencies_of(list(self._engine.latencies)), **counts

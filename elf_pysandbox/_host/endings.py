@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
 
 from elf_pysandbox_worker.wire.messages import ErrorData, LayerReport, Refused, UsageData
 
@@ -11,8 +13,7 @@ Packed = tuple[bytes, Sequence[bytes | bytearray]]
 """A packed value and its out-of-band buffers."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostLimits:
+class HostLimits(NamedTuple):
     """The limits of a call that the host holds; see `elf_pysandbox.Limits` for units."""
 
     wall_s: float
@@ -23,8 +24,7 @@ class HostLimits:
     result_bytes: int
 
 
-@dataclass(slots=True)
-class Ending:
+class Ending(msgspec.Struct):
     """One call's end, as sealed bytes and counts.
 
     Attributes
@@ -43,12 +43,12 @@ class Ending:
     status: str
     message: str = ""
     value: Packed | None = None
-    items: list[Packed] = field(default_factory=list)
+    items: list[Packed] = []
     streamed: bool = False
     error: ErrorData | None = None
     refused: Refused | None = None
-    output: dict[int, list[str]] = field(default_factory=dict)
-    usage: UsageData = field(default_factory=UsageData)
+    output: dict[int, list[str]] = {}
+    usage: UsageData = msgspec.field(default_factory=UsageData)
     wall_s: float = 0.0
     queue_s: float = 0.0
     load_s: float = 0.0

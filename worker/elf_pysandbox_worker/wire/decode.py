@@ -18,9 +18,6 @@ from elf_pysandbox_worker.wire.messages import (
     Item,
     Output,
     Result,
-    ToTemplate,
-    ToWorker,
-    ToZygote,
 )
 
 MAX_REPORT_BYTES: Final = 256 << 10
@@ -34,11 +31,8 @@ _T = TypeVar("_T")
 
 _from_worker: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromWorker)
 _from_worker_large: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Output | Item | Result)
-_to_worker: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToWorker)
 _from_template: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromTemplate)
-_to_template: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToTemplate)
 _from_keeper: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromKeeper)
-_to_zygote: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToZygote)
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[_T], payload: bytes) -> _T:
@@ -70,22 +64,4 @@ def decode_from_template(payload: bytes) -> FromTemplate:
 def decode_from_keeper(payload: bytes) -> FromKeeper:
     """Decode what a keeper sent."""
     message: FromKeeper = _report(_from_keeper, payload)
-    return message
-
-
-def decode_to_worker(payload: bytes) -> ToWorker:
-    """Decode a host's message to a worker."""
-    message: ToWorker = _decode(_to_worker, payload)
-    return message
-
-
-def decode_to_template(payload: bytes) -> ToTemplate:
-    """Decode a host's message to a template."""
-    message: ToTemplate = _decode(_to_template, payload)
-    return message
-
-
-def decode_to_zygote(payload: bytes) -> ToZygote:
-    """Decode a host's message to the zygote."""
-    message: ToZygote = _decode(_to_zygote, payload)
     return message
