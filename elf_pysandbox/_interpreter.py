@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
-import subprocess
 import sys
-import sysconfig
+from importlib.util import find_spec
 from typing import NamedTuple
-
-import msgspec
 
 import elf_pysandbox_worker
 from elf_pysandbox._errors import ConfigurationError
@@ -83,15 +79,13 @@ def _unique(paths: list[str]) -> tuple[str, ...]:
 @functools.cache
 def own_interpreter() -> Interpreter:
     """Return the interpreter that runs the host."""
-    library = [
-        sysconfig.get_path("stdlib"),
-        sysconfig.get_path("platstdlib"),
-        sysconfig.get_config_var("LIBDIR"),
-    ]
+    # Cheaper than sysconfig, which reads the whole configuration of the build.
+    library: list[str | None] = [os.path.dirname(os.__file__), os.path.join(sys.base_exec_prefix, "lib")]
     packages = [path for path in sys.path if os.path.basename(path) in _PACKAGE_FOLDERS]
-    return _compose(
-        sys.executable or "/usr/bin/python3", sys.version_info[:2], library, packages, msgspec.__file__ or ""
-    )
+    spec = find_spec("msgspec")  # of a top-level name: nothing is imported
+    assert spec is not None
+    python = sys.executable or "/usr/bin/python3"
+    return _compose(python, sys.version_info[:2], library, packages, spec.origin or "")
 
 
 @functools.lru_cache(maxsize=64)
@@ -103,6 +97,9 @@ def interpreter_at(python: str) -> Interpreter:
     ConfigurationError
         It does not run, or lacks what the confined side needs.
     """
+    import json
+    import subprocess
+
     if python in (sys.executable, ""):
         return own_interpreter()
     try:

@@ -9,49 +9,20 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from elf_pysandbox._errors import ConfigurationError, InvalidArgumentsError, PoolClosedError
-from elf_pysandbox._host.blocking import BlockingWait
-from elf_pysandbox._host.endings import Ending, Packed
-from elf_pysandbox._host.engine import Engine, Route
-from elf_pysandbox._host.flight import Flight, Sink
-from elf_pysandbox._host.futures import CallFuture, Deadlines, Submitted
-from elf_pysandbox._host.processes import allow_descriptors
+from elf_pysandbox._errors import ConfigurationError, PoolClosedError
+from elf_pysandbox._host.launch import Launched, launch
 from elf_pysandbox._interpreter import Interpreter, interpreter_at, own_interpreter
 from elf_pysandbox._limits import Limits
-from elf_pysandbox._outcome import Event, ItemEvent, Outcome, OutputEvent
 from elf_pysandbox._policy import Policy
-from elf_pysandbox._results import outcome_of, unpack_item
-from elf_pysandbox._route import route_of
-from elf_pysandbox._tools.tool import Tool
-from elf_pysandbox_worker.wire.frames import frame
-from elf_pysandbox_worker.wire.messages import Call, encode
-from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge, pack
 
 if TYPE_CHECKING:
+    from elf_pysandbox._calls import Request
+    from elf_pysandbox._host.engine import Route
+    from elf_pysandbox._outcome import Event, Outcome
     from elf_pysandbox._statistics import PoolStatistics
-
-_call_ids = itertools.count(1)
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _forget_in_child() -> None:
-    # A forked child shares the parent's sockets: using them would mix up two processes' calls.
-    for engine in list(_engines):
-        engine.closed = True
-
-
-os.register_at_fork(after_in_child=_forget_in_child)
-
-
-class _Prepared(NamedTuple):
-    """A call ready to fly, or the outcome of one whose arguments cannot be sent."""
-
-    make: Callable[[Callable[[], None]], Flight]
-    call_id: int
+    from elf_pysandbox._tools.tool import Tool
 
 
 class SandboxPool(concurrent.futures.Executor):
@@ -100,12 +71,12 @@ class SandboxPool(concurrent.futures.Executor):
                 raise ConfigurationError(f"{name} must be a whole number of 1 or more, not {value!r}")
         interpreter = interpreter_at(python) if python else own_interpreter()
         self._configure(policy or Policy(), limits or Limits(), interpreter)
-        self._engine = Engine(workers, max_queued, max_templates)
-        self._shared = _Shared(Deadlines(self._engine.supervisor))
-        _engines.add(self._engine)
-        # A channel and a pidfd for each worker, and as many again while they are replaced.
-        allow_descriptors(4 * workers + 256)
-        self._finalizer = weakref.finalize(self, self._engine.close)
+        launched = _launch_early(interpreter)
+        # Imported while the zygote starts: each takes about as long as the other.
+        from elf_pysandbox._calls import Calls
+
+        self._calls = Calls(workers, max_queued, max_templates, launched)
+        self._finalizer = weakref.finalize(self, self._calls.engine.close)
 
     def _configure(self, policy: Policy, limits: Limits, interpreter: Interpreter) -> None:
         if not isinstance(policy, Policy):
@@ -113,7 +84,7 @@ class SandboxPool(concurrent.futures.Executor):
         if not isinstance(limits, Limits):
             raise ConfigurationError(f"limits must be a Limits value, not {limits!r}")
         self._policy, self._limits, self._interpreter = policy, limits, interpreter
-        self._routes: dict[int, tuple[Tool, Route]] = {}
+        self._routes: dict[Tool, Route] = {}
 
     def with_options(
         self, *, limits: Limits | None = None, policy: Policy | None = None, python: str | None = None
@@ -122,7 +93,7 @@ class SandboxPool(concurrent.futures.Executor):
         view = SandboxPool.__new__(type(self))
         interpreter = interpreter_at(python) if python else self._interpreter
         view._configure(policy or self._policy, limits or self._limits, interpreter)
-        view._engine, view._shared = self._engine, self._shared
+        view._calls = self._calls
         view._finalizer = self._finalizer
         return view
 
@@ -139,7 +110,7 @@ class SandboxPool(concurrent.futures.Executor):
     @property
     def max_workers(self) -> int:
         """Calls in flight at once, of all views on this pool together."""
-        return self._engine.max_workers
+        return self._calls.engine.max_workers
 
     # -- tools ----------------------------------------------------------------------------------------
 
@@ -164,26 +135,39 @@ class SandboxPool(concurrent.futures.Executor):
         return load_source(source, path, name=name)
 
     def _tool_of(self, target: Any) -> Tool:
-        if isinstance(target, Tool):
+        if isinstance(target, self._calls.tool_type):
             return target
+        tools = self._calls.tools
         try:
-            found = self._shared.tools.get(target)
+            found = tools.get(target)
         except TypeError:
             raise ConfigurationError(f"a tool, a target or a function is needed, not {target!r}") from None
         if found is None:
-            found = self._shared.tools[target] = self.load(target)
+            if len(tools) >= _REMEMBERED:
+                del tools[next(iter(tools))]
+            found = tools[target] = self.load(target)
         return found
 
-    def _route(self, tool: Tool) -> Route:
-        found = self._routes.get(id(tool))
-        if found is None:
-            if self._engine.closed:
-                raise PoolClosedError("this pool was shut down")
-            policy, limits = tool.policy or self._policy, tool.limits or self._limits
-            route = route_of(tool, policy, limits, self._engine.max_workers, self._interpreter)
-            # The tool is kept along, so that its id is not given to another.
-            found = self._routes[id(tool)] = (tool, route)
-        return found[1]
+    def _request(
+        self, target: Any, op: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, str]
+    ) -> Request:
+        if self._calls.engine.closed:
+            raise PoolClosedError("this pool was shut down; make a new one")
+        tool = self._tool_of(target)
+        route = self._routes.get(tool)
+        if route is None:
+            route = self._new_route(tool)
+        return self._calls.request_type(route, tool, op, args, kwargs, options)
+
+    def _new_route(self, tool: Tool) -> Route:
+        from elf_pysandbox._route import route_of
+
+        policy, limits = tool.policy or self._policy, tool.limits or self._limits
+        route = route_of(tool, policy, limits, self._calls.engine.max_workers, self._interpreter)
+        if len(self._routes) >= _REMEMBERED:
+            del self._routes[next(iter(self._routes))]
+        self._routes[tool] = route
+        return route
 
     # -- calls ----------------------------------------------------------------------------------------
 
@@ -199,7 +183,7 @@ class SandboxPool(concurrent.futures.Executor):
 
     def outcome(self, tool: Any, /, *args: Any, **kwargs: Any) -> Outcome:
         """Call a tool and return how that ended; never raises for what the tool does."""
-        return self._run(tool, "call", args, kwargs, {})
+        return self._calls.run(self._request(tool, "call", args, kwargs, {}))
 
     def operation(
         self,
@@ -221,42 +205,15 @@ class SandboxPool(concurrent.futures.Executor):
         **options : str
             The operation's own options.
         """
-        return self._run(tool, name, tuple(args), kwargs or {}, options)
-
-    def _run(
-        self, tool: Any, op: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, str]
-    ) -> Outcome:
-        prepared = self._prepare(tool, op, args, kwargs, options)
-        if isinstance(prepared, Outcome):
-            return prepared
-        return outcome_of(BlockingWait(self._engine, prepared.make).run(), prepared.call_id)
+        return self._calls.run(self._request(tool, name, tuple(args), kwargs or {}, options))
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
         """Start a call; the future's `cancel` ends it with its process."""
-        return self._submit(fn, args, kwargs, whole=False)
+        return self._calls.submit(self._request(fn, "call", args, kwargs, {}), whole=False)
 
     def submit_outcome(self, fn: Any, /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Outcome]:
         """Start a call; the future's result is its `Outcome`."""
-        return self._submit(fn, args, kwargs, whole=True)
-
-    def _submit(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], whole: bool) -> CallFuture:
-        if self._shared.closing:
-            raise PoolClosedError("cannot schedule new futures after shutdown")
-        future = CallFuture()
-        prepared = self._prepare(fn, "call", args, kwargs, {})
-        if isinstance(prepared, Outcome):
-            _fulfil(future, prepared, whole)
-            return future
-
-        def finish(ending: Ending) -> None:
-            self._shared.pending.discard(future)
-            _fulfil(future, outcome_of(ending, prepared.call_id), whole)
-
-        self._shared.pending.add(future)
-        submitted = Submitted(self._engine, self._shared.deadlines, prepared.make, finish)
-        future._flight = submitted.flight
-        submitted.begin()
-        return future
+        return self._calls.submit(self._request(fn, "call", args, kwargs, {}), whole=True)
 
     def map(
         self, fn: Any, *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
@@ -271,7 +228,7 @@ class SandboxPool(concurrent.futures.Executor):
         arguments = zip(*iterables, strict=False)
         end = None if timeout is None else time.monotonic() + timeout
         window = deque(
-            self.submit(tool, *args) for args in itertools.islice(arguments, self._engine.max_workers)
+            self.submit(tool, *args) for args in itertools.islice(arguments, self._calls.engine.max_workers)
         )
 
         def results() -> Iterator[Any]:
@@ -302,22 +259,7 @@ class SandboxPool(concurrent.futures.Executor):
         OutputEvent, ItemEvent, Outcome
             A reader that is slow slows the tool down; one that stops early ends the call.
         """
-        events: deque[Event] = deque()
-        prepared = self._prepare(tool, "call", args, kwargs, {}, _sink_into(events))
-        if isinstance(prepared, Outcome):
-            yield prepared
-            return
-        wait = BlockingWait(self._engine, prepared.make)
-        try:
-            wait.begin()
-            while wait.ending is None:
-                while events:
-                    yield events.popleft()
-                wait.step()
-            yield from events
-        finally:
-            wait.flight.cancel()
-        yield outcome_of(wait.ending, prepared.call_id)
+        return self._calls.stream(self._request(tool, "call", args, kwargs, {}))
 
     # -- the asynchronous door ------------------------------------------------------------------------
 
@@ -327,69 +269,11 @@ class SandboxPool(concurrent.futures.Executor):
 
     async def aoutcome(self, tool: Any, /, *args: Any, **kwargs: Any) -> Outcome:
         """`outcome` for a running event loop."""
-        from elf_pysandbox._host.asynchronous import AsyncWait
+        return await self._calls.arun(self._request(tool, "call", args, kwargs, {}))
 
-        prepared = self._prepare(tool, "call", args, kwargs, {})
-        if isinstance(prepared, Outcome):
-            return prepared
-        return outcome_of(await AsyncWait(self._engine, prepared.make).run(), prepared.call_id)
-
-    async def astream(self, tool: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Event]:
+    def astream(self, tool: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Event]:
         """`stream` for a running event loop."""
-        from elf_pysandbox._host.asynchronous import AsyncWait
-
-        events: deque[Event] = deque()
-        prepared = self._prepare(tool, "call", args, kwargs, {}, _sink_into(events))
-        if isinstance(prepared, Outcome):
-            yield prepared
-            return
-        wait = AsyncWait(self._engine, prepared.make)
-        try:
-            wait.begin()
-            while wait.ending is None:
-                while events:
-                    yield events.popleft()
-                await wait.step()
-            while events:
-                yield events.popleft()
-        finally:
-            wait.flight.cancel()
-        yield outcome_of(wait.ending, prepared.call_id)
-
-    # -- inside -----------------------------------------------------------------------------------------
-
-    def _prepare(
-        self,
-        target: Any,
-        op: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        options: dict[str, str],
-        sink: Sink | None = None,
-    ) -> _Prepared | Outcome:
-        if self._engine.closed:
-            raise PoolClosedError("this pool was shut down; make a new one")
-        tool = self._tool_of(target)
-        route = self._route(tool)
-        call_id = next(_call_ids)
-        limits = route.limits
-        if tool.call_options:
-            options = {**tool.call_options, **options}
-        try:
-            packed = pack((args, kwargs), max_bytes=limits.result_bytes, root="")
-        except (UnsupportedValue, ValueTooLarge) as error:
-            return _unsendable(error, call_id)
-        message = Call(
-            call_id, op, tool.path, msgspec.Raw(packed.data), sink is not None, limits.output_bytes,
-            limits.result_bytes, options,
-        )  # fmt: skip
-        pieces = frame(encode(message), packed.buffers)
-        engine = self._engine
-
-        def make(notify: Callable[[], None]) -> Flight:
-            return Flight(engine, route, call_id, pieces, limits, notify, sink)
-
-        return _Prepared(make, call_id)
+        return self._calls.astream(self._request(tool, "call", args, kwargs, {}))
 
     # -- about the pool ---------------------------------------------------------------------------------
 
@@ -397,14 +281,21 @@ class SandboxPool(concurrent.futures.Executor):
         """Return what the pool is doing and has done."""
         from elf_pysandbox._statistics import PoolStatistics, latencies_of
 
-        counts = self._engine.statistics()
+        counts = self._calls.engine.statistics()
         return PoolStatistics(
-            calls=dict(self._engine.calls), latencies=latencies_of(list(self._engine.latencies)), **counts
+            calls=dict(self._calls.engine.calls),
+            latencies=latencies_of(list(self._calls.engine.latencies)),
+            **counts,
         )
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool was shut down."""
+        return self._calls.engine.closed
 
     def process_ids(self) -> list[int]:
         """Return the pids of this pool's zygotes and templates."""
-        return self._engine.process_ids()
+        return self._calls.engine.process_ids()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the pool: no new calls; no process, descriptor or file is left once it is done.
@@ -416,55 +307,24 @@ class SandboxPool(concurrent.futures.Executor):
         cancel_futures : bool
             Cancel the submitted calls that wait for admission.
         """
-        shared = self._shared
-        shared.closing = True
-        pending = list(shared.pending)
+        calls = self._calls
+        calls.closing = True
+        pending = list(calls.pending)
         if cancel_futures:
             for future in pending:
                 if not future.running():
                     future.cancel()
-        if not wait and pending:
-            threading.Thread(target=self._end, args=(pending,), name="pysandbox-shutdown").start()
-            return
-        self._end(pending)
-
-    def _end(self, pending: list[CallFuture]) -> None:
-        concurrent.futures.wait(pending)
-        self._finalizer()
-
-
-class _Shared:
-    """What a pool and its views have in common, beside the engine."""
-
-    def __init__(self, deadlines: Deadlines) -> None:
-        self.deadlines = deadlines
-        self.pending: set[CallFuture] = set()
-        self.tools: dict[Any, Tool] = {}
-        self.closing = False
-
-
-def _sink_into(events: deque[Event]) -> Sink:
-    def sink(kind: str, what: str | Packed) -> None:
-        if kind == "item":
-            events.append(ItemEvent(unpack_item(what)))  # type: ignore[arg-type]
+        if wait or not pending:
+            calls.end(pending)
         else:
-            events.append(OutputEvent(kind, what))  # type: ignore[arg-type]
-
-    return sink
+            threading.Thread(target=calls.end, args=(pending,), name="pysandbox-shutdown").start()
 
 
-def _fulfil(future: CallFuture, outcome: Outcome, whole: bool) -> None:
-    if not future.set_running_or_notify_cancel():
-        return  # cancelled: its waiters know already
-    if whole or outcome.error is None:
-        future.set_result(outcome if whole else outcome.value)
-    else:
-        future.set_exception(outcome.error)
+_REMEMBERED = 4096  # routes and targets kept; the first remembered are forgotten, and found again when needed
 
 
-def _unsendable(error: UnsupportedValue | ValueTooLarge, call_id: int) -> Outcome:
-    refusal = InvalidArgumentsError(f"the arguments cannot be sent: {error}")
-    refusal.problems = ((getattr(error, "path", ""), str(error)),)
-    outcome = Outcome("invalid_arguments", error=refusal, call_id=str(call_id))
-    refusal.outcome = outcome
-    return outcome
+def _launch_early(interpreter: Interpreter) -> Launched | None:
+    try:
+        return launch(interpreter.python, interpreter.roots)
+    except OSError:
+        return None  # the first call tries again and tells why not

@@ -14,7 +14,7 @@ HOST, WORKER = ROOT / "elf_pysandbox", ROOT / "worker" / "elf_pysandbox_worker"
 
 # Room -> rooms it may import (itself always). Rooms of the host package; the face is every `_name.py` beside them.
 FACE = {
-    "_doctor", "_errors", "_interpreter", "_limits", "_outcome", "_policy", "_pool", "_results", "_route",
+    "_calls", "_doctor", "_errors", "_interpreter", "_limits", "_outcome", "_policy", "_pool", "_results", "_route",
     "_security", "_settings", "_statistics",
 }  # fmt: skip
 MAY_IMPORT = {
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "_route": {"_interpreter", "_errors", "_host", "_limits", "_policy", "_tools"},
     "_tools": FACE - {"_doctor"},
     "_pool": FACE | {"_host", "_tools"},
+    "_calls": FACE - {"_pool"} | {"_host", "_tools"},
     "_security": {"_errors", "_host", "_interpreter"},
     "_doctor": FACE | {"_host"},
     "_settings": {"_errors", "_limits", "_policy"},

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from elf_pysandbox._host.endings import Ending, HostLimits
+from elf_pysandbox._host.farewells import Farewells
 from elf_pysandbox._host.flight import SETTLED, Flight
+from elf_pysandbox._host.launch import Launched, launch
 from elf_pysandbox._host.supervisor import Supervisor
 from elf_pysandbox._host.templates import Template, WorkerChannel
 from elf_pysandbox._host.zygotes import Zygote
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _ZYGOTE_STARTS = 6  # restart intensity: so many within the period below break the pool instead of spinning
 _ZYGOTE_PERIOD_S = 10.0
+_FAREWELL_S = 10.0  # for the kernel to end all namespaces on a busy machine
 
 
 class Route:
@@ -70,12 +73,20 @@ class Engine:
         self._templates: OrderedDict[Hashable, Template] = OrderedDict()
         self._reserve: dict[tuple[str, str, bytes], list[Template]] = {}
         self._live: set[Template] = set()
+        self._farewells = Farewells()
         self.closed = False
         self.owner = os.getpid()
         self.calls: Counter[str] = Counter()
         self.restarts = 0
         self.latencies: deque[float] = deque(maxlen=4096)
         self.supervisor = Supervisor(self)
+
+    def adopt(self, launched: Launched) -> None:
+        """Take over the zygote that was started before the engine was there."""
+        with self._lock:
+            zygote = self._zygotes[launched.python] = Zygote(launched)
+            self._zygote_starts.append(time.monotonic())
+            self.supervisor.watch_zygote(zygote)
 
     # -- admission ----------------------------------------------------------------------------------
 
@@ -231,7 +242,7 @@ class Engine:
             if len(starts) == _ZYGOTE_STARTS and now - starts[0] < _ZYGOTE_PERIOD_S:
                 raise OSError(f"the zygote ended {_ZYGOTE_STARTS} times within {_ZYGOTE_PERIOD_S:g} s")
             starts.append(now)
-            zygote = self._zygotes[python] = Zygote(python, roots)
+            zygote = self._zygotes[python] = Zygote(launch(python, roots))
             self.supervisor.watch_zygote(zygote)
         return zygote
 
@@ -307,6 +318,7 @@ class Engine:
     def _end_template(self, template: Template) -> None:
         if not template.ended:
             self.supervisor.forget(template)
+            self._farewells.add(template.keeper.dup(), template.keeper_pidfd)
             template.end()
         self._live.discard(template)
         waiting = [*template.waiting, *template.inquiries.values()]
@@ -367,6 +379,7 @@ class Engine:
     def trim(self) -> None:
         """Shrink every template to what it has needed of late (supervisor only, from time to time)."""
         with self._lock:
+            self._farewells.prune()
             for template in [item for item in self._live if item.loaded and not item.ended]:
                 try:
                     template.trim()
@@ -406,7 +419,6 @@ class Engine:
             flight.cancel()
             flight.notify()
         with self._lock:
-            keepers = [template.detach_keeper() for template in self._live]
             for template in list(self._live):
                 self._end_template(template)
             for zygote in self._zygotes.values():
@@ -414,13 +426,5 @@ class Engine:
                 zygote.close()
             self._zygotes.clear()
         self.supervisor.stop()
-        # The keeper closes its end when the template, and with it the whole namespace, is gone.
-        for keeper in keepers:
-            if keeper is not None:
-                keeper.settimeout(5)
-                try:
-                    while keeper.recv(4096):
-                        pass
-                except OSError:
-                    pass
-                keeper.close()
+        # A keeper is gone when its template is, and with that the whole namespace.
+        self._farewells.wait(_FAREWELL_S)

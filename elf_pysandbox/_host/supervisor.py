@@ -221,8 +221,11 @@ class Supervisor:
 
     def _on_started(self, template: Template, message: Started) -> None:
         template.pid = message.pid
-        if template.descriptors:
-            template.pidfd = template.descriptors.popleft()
+        if len(template.descriptors) >= 2:
+            template.pidfd, template.keeper_pidfd = (
+                template.descriptors.popleft(),
+                template.descriptors.popleft(),
+            )
 
     def _on_template(self, template: Template) -> None:
         try:

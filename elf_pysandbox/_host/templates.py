@@ -81,7 +81,7 @@ class Template:
         self.roots: Sequence[str] = ()
         self.profile = ""
         self.pid = 0
-        self.pidfd = -1
+        self.pidfd = self.keeper_pidfd = -1
         self.layers: tuple[LayerReport, ...] = ()
         self.blank = False
         self.loaded = False
@@ -210,10 +210,6 @@ class Template:
             poller.register(channel.sock, select.POLLIN)
         return len(poller.poll(0)) if self._channels else 0
 
-    def detach_keeper(self) -> socket.socket | None:
-        """Return a second handle on the keeper's channel, to wait for its end of file."""
-        return None if self.ended else self.keeper.dup()
-
     # -- the end ------------------------------------------------------------------------------------
 
     def end(self) -> None:
@@ -227,10 +223,5 @@ class Template:
             self.pidfd = -1
         while self._channels:
             self._channels.popleft().end()
-        try:
-            # Another handle may still be open; the keeper must see the end all the same.
-            self.keeper.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
         for sock in (self.keeper, self.control, self.keeper_far, self.control_far):
             sock.close()

@@ -1,25 +1,21 @@
-"""Starting the zygote of an interpreter and asking it for templates.
+"""A zygote that runs: asking it for templates, noticing why it ended, ending it.
 
-The zygote is a fresh interpreter, not a fork of the host: a fork would carry the host's secrets, threads
-and locks.
+The zygote is a fresh interpreter, not a fork of the host: a fork would carry the host's secrets, threads and locks.
 """
 
 from __future__ import annotations
 
 import os
+import select
+import signal
 import socket
-import subprocess
-from collections.abc import Sequence
-from typing import IO
 
 from elf_pysandbox._host import processes
+from elf_pysandbox._host.launch import Launched
 from elf_pysandbox_worker.wire.frames import frame
 from elf_pysandbox_worker.wire.messages import Confinement, Spawn, encode
 
-_BOOT = (
-    "import sys; sys.path.extend(sys.argv[2:]); "
-    "from elf_pysandbox_worker.boot import main; main(int(sys.argv[1]))"
-)
+_END_S = 5.0
 
 
 class Zygote:
@@ -27,32 +23,11 @@ class Zygote:
 
     Parameters
     ----------
-    python : str
-        Path of the interpreter.
-    roots : sequence of str
-        Folders that hold `elf_pysandbox_worker` and the packages it imports.
+    launched : Launched
     """
 
-    def __init__(self, python: str, roots: Sequence[str]) -> None:
-        self.python = python
-        self.sock, far = socket.socketpair()
-        with far:
-            self._process = subprocess.Popen(
-                # -I: no environment, no user site; -S: no site at all, whose .pth files run code.
-                [python, "-I", "-S", "-c", _BOOT, str(far.fileno()), *roots],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=[far.fileno()],
-                env={},
-                cwd="/",
-                start_new_session=True,
-            )
-
-    @property
-    def pid(self) -> int:
-        """Process id of the zygote."""
-        return self._process.pid
+    def __init__(self, launched: Launched) -> None:
+        self.python, self.pid, self.sock, self._errors = launched
 
     def spawn(self, confinement: Confinement, keeper: socket.socket, template: socket.socket) -> None:
         """Ask for a blank template; raises OSError when the zygote is gone."""
@@ -61,20 +36,27 @@ class Zygote:
 
     def last_words(self) -> str:
         """Return what a zygote that ended had written to standard error, its last 2,000 characters."""
-        stream: IO[bytes] | None = self._process.stderr
-        if stream is None:
+        # Keepers and templates do not hold the other end: they close their descriptors first thing.
+        try:
+            return os.read(self._errors, 1 << 16).decode(errors="replace")[-2000:].strip()
+        except BlockingIOError:
             return ""
-        # Keepers and templates hold this pipe's other end no longer: descriptors are closed first thing.
-        os.set_blocking(stream.fileno(), False)
-        return (stream.read() or b"").decode(errors="replace")[-2000:].strip()
 
     def close(self) -> None:
-        """End the zygote; its templates are not touched by that."""
+        """End the zygote and wait for it; its templates are not touched by that."""
         self.sock.close()
+        os.close(self._errors)
         try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return  # somebody else waits for all children of this process, and has
+        try:
+            poller = select.poll()
+            poller.register(pidfd, select.POLLIN)
+            if not poller.poll(_END_S * 1000):
+                os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            pass
+        finally:
+            os.close(pidfd)

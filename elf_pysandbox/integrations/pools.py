@@ -17,7 +17,7 @@ def shared_pool() -> SandboxPool:
     """Return this process's shared pool; it is made at the first call and ends with the process."""
     global _shared
     with _lock:
-        if _shared is None or _shared._engine.closed:
+        if _shared is None or _shared.closed:
             from elf_pysandbox._pool import SandboxPool
 
             _shared = SandboxPool()

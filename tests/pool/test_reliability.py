@@ -262,7 +262,7 @@ def test_a_burst_leaves_few_idle_workers_behind():
         for future in [pool.submit(sleep, 0.2) for _ in range(64)]:
             future.result()
         assert pool.statistics().idle > 4
-        pool._engine.trim()
+        pool._calls.engine.trim()
         assert wait_idle_at_most(pool, 4)
         assert pool.call(sleep, 0) == 0
 

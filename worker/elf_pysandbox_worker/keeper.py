@@ -45,7 +45,7 @@ def run(confinement: Confinement, keeper_fd: int, template_fd: int) -> int:
 def _keep(channel: Channel, pid: int, layers: list[LayerReport]) -> int:
     pidfd = os.pidfd_open(pid)
     try:
-        channel.send(Started(pid, layers), [pidfd])
+        channel.send(Started(pid, layers), [pidfd, os.pidfd_open(os.getpid())])
     except OSError:
         os.kill(pid, signal.SIGKILL)
     poller = select.poll()

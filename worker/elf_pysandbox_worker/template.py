@@ -168,6 +168,7 @@ class _Forker:
             index = self._alive.pop(pid, None)
             if index is None:
                 continue  # an orphan of a worker: PID 1 reaps those too
+            isolation.end_call(pid)
             self._release_slot(pid)
             self._ended[index] = status
             if index in self._asked:

@@ -4,7 +4,7 @@ Decided here and nowhere else: what may be said on which channel. Four channels,
 pairs made by the host:
 
 - zygote: host -> zygote `Spawn` (with two descriptors: keeper and template channel).
-- keeper: keeper -> host `Started` (with the template's pidfd), `Refused`, `Ended`. End of file there means
+- keeper: keeper -> host `Started` (with two pidfds), `Refused`, `Ended`. End of file there means
   the
   host died.
 - template: host -> template `Prepare`, `Load`, `Stock` (with descriptors of worker channels), `Target`, `Inquire`;
@@ -77,7 +77,7 @@ class Spawn(Struct, frozen=True, array_like=True, tag="spawn"):
 
 
 class Started(Struct, frozen=True, array_like=True, tag="started"):
-    """The template process exists; descriptor: its pidfd."""
+    """The template process exists; descriptors: its pidfd and the keeper's own."""
 
     pid: int
     layers: list[LayerReport]

@@ -1,0 +1,231 @@
+"""Making calls: from a tool and arguments to a flight, from its ending to an outcome.
+
+The part of a pool that needs the wire. `_pool` imports it once the zygote is starting, so that both take their time
+together.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import os
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from elf_pysandbox._errors import InvalidArgumentsError, PoolClosedError
+from elf_pysandbox._host.blocking import BlockingWait
+from elf_pysandbox._host.endings import Ending, Packed
+from elf_pysandbox._host.engine import Engine, Route
+from elf_pysandbox._host.flight import Flight, Sink
+from elf_pysandbox._host.futures import CallFuture, Deadlines, Submitted
+from elf_pysandbox._host.launch import Launched
+from elf_pysandbox._host.processes import allow_descriptors
+from elf_pysandbox._outcome import Event, ItemEvent, Outcome, OutputEvent
+from elf_pysandbox._results import outcome_of, unpack_item
+from elf_pysandbox._tools.tool import Tool
+from elf_pysandbox_worker.wire.frames import frame
+from elf_pysandbox_worker.wire.messages import Call, encode
+from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge, pack
+
+_call_ids = itertools.count(1)
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    # A forked child shares the parent's sockets: using them would mix up two processes' calls.
+    for engine in list(_engines):
+        engine.closed = True
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
+class Request(NamedTuple):
+    """One call as its caller asked for it.
+
+    Attributes
+    ----------
+    route : Route
+    tool : Tool
+    op : str
+        "call", or another operation on the tool.
+    args, kwargs
+        Arguments of the tool.
+    options : dict of str to str
+        Options of the operation.
+    """
+
+    route: Route
+    tool: Tool
+    op: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    options: dict[str, str]
+
+
+class _Prepared(NamedTuple):
+    """A call ready to fly."""
+
+    make: Callable[[Callable[[], None]], Flight]
+    call_id: int
+
+
+class Calls:
+    """What a pool and its views share: the engine, the calls under way, the tools met so far.
+
+    Parameters
+    ----------
+    max_workers, max_queued, max_templates : int
+    launched : Launched or None
+        A zygote that is starting.
+    """
+
+    def __init__(
+        self, max_workers: int, max_queued: int, max_templates: int, launched: Launched | None
+    ) -> None:
+        self.engine = Engine(max_workers, max_queued, max_templates)
+        if launched is not None:
+            self.engine.adopt(launched)
+        self.tools: dict[Any, Tool] = {}
+        # The face does not import what these need; it finds them here.
+        self.tool_type, self.request_type = Tool, Request
+        self.closing = False
+        self.pending: set[CallFuture] = set()
+        self._deadlines = Deadlines(self.engine.supervisor)
+        _engines.add(self.engine)
+        # A channel and a pidfd for each worker, and as many again while they are replaced.
+        allow_descriptors(4 * max_workers + 256)
+
+    def run(self, request: Request) -> Outcome:
+        """Make a call and wait for its outcome in this thread."""
+        prepared = self._prepare(request)
+        if isinstance(prepared, Outcome):
+            return prepared
+        return outcome_of(BlockingWait(self.engine, prepared.make).run(), prepared.call_id)
+
+    def submit(self, request: Request, *, whole: bool) -> CallFuture:
+        """Start a call; its future gives the value, or the outcome when `whole`."""
+        if self.closing:
+            raise PoolClosedError("cannot schedule new futures after shutdown")
+        future = CallFuture()
+        prepared = self._prepare(request)
+        if isinstance(prepared, Outcome):
+            _fulfil(future, prepared, whole)
+            return future
+
+        def finish(ending: Ending) -> None:
+            self.pending.discard(future)
+            _fulfil(future, outcome_of(ending, prepared.call_id), whole)
+
+        self.pending.add(future)
+        submitted = Submitted(self.engine, self._deadlines, prepared.make, finish)
+        future._flight = submitted.flight
+        submitted.begin()
+        return future
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        """Make a call and yield its events, the outcome last."""
+        events: deque[Event] = deque()
+        prepared = self._prepare(request, _sink_into(events))
+        if isinstance(prepared, Outcome):
+            yield prepared
+            return
+        wait = BlockingWait(self.engine, prepared.make)
+        try:
+            wait.begin()
+            while wait.ending is None:
+                while events:
+                    yield events.popleft()
+                wait.step()
+            yield from events
+        finally:
+            wait.flight.cancel()
+        yield outcome_of(wait.ending, prepared.call_id)
+
+    async def arun(self, request: Request) -> Outcome:
+        """Make a call and await its outcome in the running loop."""
+        from elf_pysandbox._host.asynchronous import AsyncWait
+
+        prepared = self._prepare(request)
+        if isinstance(prepared, Outcome):
+            return prepared
+        return outcome_of(await AsyncWait(self.engine, prepared.make).run(), prepared.call_id)
+
+    async def astream(self, request: Request) -> AsyncIterator[Event]:
+        """Make a call and yield its events in the running loop, the outcome last."""
+        from elf_pysandbox._host.asynchronous import AsyncWait
+
+        events: deque[Event] = deque()
+        prepared = self._prepare(request, _sink_into(events))
+        if isinstance(prepared, Outcome):
+            yield prepared
+            return
+        wait = AsyncWait(self.engine, prepared.make)
+        try:
+            wait.begin()
+            while wait.ending is None:
+                while events:
+                    yield events.popleft()
+                await wait.step()
+            while events:
+                yield events.popleft()
+        finally:
+            wait.flight.cancel()
+        yield outcome_of(wait.ending, prepared.call_id)
+
+    def end(self, pending: list[CallFuture]) -> None:
+        """Wait for these calls, then end everything."""
+        concurrent.futures.wait(pending)
+        self.engine.close()
+
+    def _prepare(self, request: Request, sink: Sink | None = None) -> _Prepared | Outcome:
+        """Write the call out; arguments that cannot be sent are an outcome already."""
+        route, tool, op, args, kwargs, options = request
+        limits, engine, call_id = route.limits, self.engine, next(_call_ids)
+        if tool.call_options:
+            options = {**tool.call_options, **options}
+        try:
+            packed = pack((args, kwargs), max_bytes=limits.result_bytes, root="")
+        except (UnsupportedValue, ValueTooLarge) as error:
+            return _unsendable(error, call_id)
+        message = Call(
+            call_id, op, tool.path, msgspec.Raw(packed.data), sink is not None, limits.output_bytes,
+            limits.result_bytes, options,
+        )  # fmt: skip
+        pieces = frame(encode(message), packed.buffers)
+
+        def make(notify: Callable[[], None]) -> Flight:
+            return Flight(engine, route, call_id, pieces, limits, notify, sink)
+
+        return _Prepared(make, call_id)
+
+
+def _sink_into(events: deque[Event]) -> Sink:
+    def sink(kind: str, what: str | Packed) -> None:
+        if kind == "item":
+            events.append(ItemEvent(unpack_item(what)))  # type: ignore[arg-type]
+        else:
+            events.append(OutputEvent(kind, what))  # type: ignore[arg-type]
+
+    return sink
+
+
+def _fulfil(future: CallFuture, outcome: Outcome, whole: bool) -> None:
+    if not future.set_running_or_notify_cancel():
+        return  # cancelled: its waiters know already
+    if whole or outcome.error is None:
+        future.set_result(outcome if whole else outcome.value)
+    else:
+        future.set_exception(outcome.error)
+
+
+def _unsendable(error: UnsupportedValue | ValueTooLarge, call_id: int) -> Outcome:
+    refusal = InvalidArgumentsError(f"the arguments cannot be sent: {error}")
+    refusal.problems = ((getattr(error, "path", ""), str(error)),)
+    outcome = Outcome("invalid_arguments", error=refusal, call_id=str(call_id))
+    refusal.outcome = outcome
+    return outcome

@@ -1,0 +1,77 @@
+"""Starting a zygote process, with as few imports as can be: it boots while the host imports the rest.
+
+Not `subprocess`: that is more to import than all of this, and what it adds (closing descriptors, a working folder) the
+zygote does for itself first thing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_BOOT = "import sys; sys.path.extend(sys.argv[1:]); from elf_pysandbox_worker.boot import main; main(3)"
+_ABOVE_STANDARD = 10  # no descriptor that is handed down may be one of those that the child's are put on
+
+
+class Launched(NamedTuple):
+    """A zygote process that boots: its pid, the host's end of its channel, the read end of its standard error."""
+
+    python: str
+    pid: int
+    sock: socket.socket
+    errors: int
+
+
+def launch(python: str, roots: Sequence[str]) -> Launched:
+    """Start a zygote.
+
+    Parameters
+    ----------
+    python : str
+        Path of the interpreter.
+    roots : sequence of str
+        Folders that hold `elf_pysandbox_worker` and the packages it imports.
+
+    Raises
+    ------
+    OSError
+        It cannot be started.
+    """
+    near, far = socket.socketpair()
+    errors_read, errors_write = os.pipe()
+    channel, errors = _moved_up(far.detach()), _moved_up(errors_write)
+    try:
+        pid = os.posix_spawn(
+            python,
+            # -I: no environment, no user site; -S: no site at all, whose .pth files run code.
+            [python, "-I", "-S", "-c", _BOOT, *roots],
+            {},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, 0, 1),
+                (os.POSIX_SPAWN_DUP2, errors, 2),
+                (os.POSIX_SPAWN_DUP2, channel, 3),
+            ],
+            setsid=True,
+            setsigmask=(),
+        )
+    except OSError:
+        near.close()
+        os.close(errors_read)
+        raise
+    finally:
+        os.close(channel)
+        os.close(errors)
+    os.set_blocking(errors_read, False)
+    return Launched(python, pid, near, errors_read)
+
+
+def _moved_up(descriptor: int) -> int:
+    """Return a copy of a descriptor with a number out of the way; the original is closed."""
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE_STANDARD)
+    finally:
+        os.close(descriptor)
