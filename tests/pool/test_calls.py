@@ -215,3 +215,10 @@ def test_a_module_that_never_finishes_importing_is_load_failed():
 def test_a_relative_traceback_shows_the_tools_own_lines_only(native_pool):
     outcome = native_pool.outcome(native_pool.load_source("def f():\n    return [][0]\n", "f", name="m"))
     assert [frame.source for frame in outcome.error.info.traceback] == ["return [][0]"]
+
+
+@pytest.mark.parametrize("kind", ["message", "notes", "causes", "name"])
+def test_an_exception_of_absurd_size_is_reported_cut_to_size(native_pool, kind):
+    outcome = native_pool.outcome(tool(native_pool, "raise_huge"), kind)
+    assert outcome.status == "raised"
+    assert len(outcome.error.info.format()) < 300_000

@@ -11,10 +11,13 @@ import os
 import sys
 from types import TracebackType
 
+import msgspec
+
 from elf_pysandbox_worker.errors import BadArguments, BadResult, ToolMissing
-from elf_pysandbox_worker.wire.messages import Bundle, ErrorData, FrameData
+from elf_pysandbox_worker.wire.messages import Bundle, ErrorData, FrameData, encode
 from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge
 
+_REPORT = 200_000  # of MAX_REPORT_BYTES; the rest of the message is small
 _MESSAGE = 16_384
 _NAME = 200
 _NOTES = 20
@@ -25,8 +28,29 @@ _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _DENIALS = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 
 
-def describe(error: BaseException, depth: int = 0) -> ErrorData:
-    """Return the exception as data; never raises."""
+def describe(error: BaseException) -> ErrorData:
+    """Return the exception as data that fits a report (`wire.decode.MAX_REPORT_BYTES`); never raises."""
+    data = _describe(error, 0)
+    for shorter in (_without_cause, _without_notes, _with_last_frames):
+        if len(encode(data)) <= _REPORT:
+            break
+        data = shorter(data)
+    return data
+
+
+def _without_cause(data: ErrorData) -> ErrorData:
+    return msgspec.structs.replace(data, cause=None)
+
+
+def _without_notes(data: ErrorData) -> ErrorData:
+    return msgspec.structs.replace(data, notes=[], problems=data.problems[:20])
+
+
+def _with_last_frames(data: ErrorData) -> ErrorData:
+    return msgspec.structs.replace(data, traceback=data.traceback[-10:])
+
+
+def _describe(error: BaseException, depth: int) -> ErrorData:
     kind = type(error)
     problems = error.problems if isinstance(error, (BadArguments, BadResult)) else []
     return ErrorData(
@@ -135,4 +159,4 @@ def _cause(error: BaseException, depth: int) -> ErrorData | None:
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is None or cause is error or depth >= _CAUSES:
         return None
-    return describe(cause, depth + 1)
+    return _describe(cause, depth + 1)
