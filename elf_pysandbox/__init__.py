@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from elf_pysandbox.config.problems import DocumentError as DocumentError
     from elf_pysandbox.config.problems import Problem as Problem
     from elf_pysandbox.config.schema import workflow_schema as workflow_schema
+    from elf_pysandbox.integrations.elf import ELF_TERMINAL as ELF_TERMINAL
+    from elf_pysandbox.integrations.elf import register_elf as register_elf
     from elf_pysandbox.integrations.executor import PythonExecutor as PythonExecutor
     from elf_pysandbox.integrations.langgraph import python_node as python_node
     from elf_pysandbox.integrations.node import NodeEvent as NodeEvent
@@ -91,6 +93,7 @@ _HOMES = {
     "config.models": "PythonNodeConfig",
     "config.problems": "DocumentError Problem",
     "config.schema": "workflow_schema",
+    "integrations.elf": "ELF_TERMINAL register_elf",
     "integrations.executor": "PythonExecutor",
     "integrations.langgraph": "python_node",
     "integrations.node": "NodeEvent PythonNode",

@@ -20,6 +20,7 @@ COMMANDS = {
     "config": ("elf_pysandbox._cli.config:config", "Print each setting and where it came from."),
     "completion": ("elf_pysandbox._cli.completion:completion", "Print the completion script of a shell."),
     "workflow": ("elf_pysandbox._cli.workflow:workflow", "Run, check and draw workflow documents."),
+    "elf": ("elf_pysandbox._cli.elf:elf", "Run ELF's command line with its Python tools in the sandbox."),
     "doctor": ("elf_pysandbox._cli.doctor:doctor", "Show which confinement layers this host can hold."),
 }
 """Name -> (module:attribute, one line of help): the help page needs no import of the commands."""
