@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._host import processes
 from elf_pysandbox._host.endings import Ending, HostLimits, Packed
+from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.decode import decode_from_worker
 from elf_pysandbox_worker.wire.errors import WireError
 from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame, parse_single
@@ -309,15 +310,15 @@ class Flight:
         if kind is Failure and message.id == self.call_id and message.status in _WORKER_STATUSES:  # type: ignore[union-attr]
             self._settle(Ending(message.status, error=message.error, usage=message.usage))  # type: ignore[union-attr]
             return False
-        self._settle(Ending("crashed", f"the worker broke the protocol: {kind.__name__} out of order"))
-        return False
+        state.advance(state.WORKER, state.RUNNING, message)
+        # In order, and yet not an answer to this call: a forged id or status.
+        raise WireError(f"{kind.__name__} answers no call of this worker")
 
     def _hear_output(self, message: Output) -> bool:
         text = message.text
         self._output_bytes += len(text.encode())
         if message.stream not in (1, 2):
-            self._settle(Ending("crashed", "the worker broke the protocol: no such stream"))
-            return False
+            raise WireError(f"there is no stream {message.stream}")
         over = self._output_bytes > self._limits.output_bytes
         if over:
             text = text.encode()[: self._limits.output_bytes - self._output_bytes].decode(errors="ignore")

@@ -21,9 +21,18 @@ from typing import TYPE_CHECKING
 
 from elf_pysandbox._host import processes
 from elf_pysandbox._host.endings import Ending
+from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.decode import decode_from_keeper, decode_from_template
 from elf_pysandbox_worker.wire.errors import WireError
-from elf_pysandbox_worker.wire.messages import Blank, Ended, Loaded, LoadFailed, Refused, Started, WorkerEnded
+from elf_pysandbox_worker.wire.messages import (
+    Blank,
+    Ended,
+    FromTemplate,
+    Loaded,
+    Refused,
+    Started,
+    WorkerEnded,
+)
 
 if TYPE_CHECKING:
     from elf_pysandbox._host.engine import Engine
@@ -208,6 +217,7 @@ class Supervisor:
             template.keeper_reader.feed(data)
             while (found := template.keeper_reader.next()) is not None:
                 message = decode_from_keeper(found[0])
+                template.keeper_state = state.advance(state.KEEPER, template.keeper_state, message)
                 if isinstance(message, Started):
                     self._on_started(template, message)
                 elif isinstance(message, Refused):
@@ -243,20 +253,19 @@ class Supervisor:
                 self.unregister(template.control.fileno())
             processes.kill(template.pidfd)
 
-    def _hear(self, template: Template, message: object) -> None:
+    def _hear(self, template: Template, message: FromTemplate) -> None:
+        template.state = state.advance(state.TEMPLATE_SAYS, template.state, message)
         if isinstance(message, WorkerEnded):
             self._engine.worker_ended(template, message.index, message.status)
-        elif isinstance(message, Blank) and not template.blank:
-            template.blank, template.layers = True, tuple(message.layers)
-        elif isinstance(message, Loaded) and not template.loaded:
+        elif isinstance(message, Blank):
+            template.layers = tuple(message.layers)
+        elif isinstance(message, Loaded):
             self._engine.template_loaded(template)
-        elif isinstance(message, Refused) and not template.blank:
+        elif isinstance(message, Refused):
             template.verdict = verdict_of_refusal(message)
-        elif isinstance(message, LoadFailed) and template.blank and not template.loaded:
+        else:
             status = message.status if message.status in _LOAD_STATUSES else "load_failed"
             template.verdict = Ending(status, error=message.error)
-        else:
-            raise WireError(f"{type(message).__name__} is out of order")
 
     def _on_load_deadline(self, template: Template) -> None:
         if not template.loaded and not template.ended:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._host import processes
 from elf_pysandbox._host.endings import Ending
+from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame
 from elf_pysandbox_worker.wire.messages import (
     Confinement,
@@ -83,7 +84,7 @@ class Template:
         self.pid = 0
         self.pidfd = self.keeper_pidfd = -1
         self.layers: tuple[LayerReport, ...] = ()
-        self.blank = False
+        self.state, self.keeper_state = state.CONFINING, state.STARTING
         self.loaded = False
         self.ended = False
         self.verdict: Ending | None = None

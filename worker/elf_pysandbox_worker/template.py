@@ -24,7 +24,7 @@ import sys
 import time
 from collections import OrderedDict
 
-from elf_pysandbox_worker import isolation, life, loading
+from elf_pysandbox_worker import isolation, life, loading, state
 from elf_pysandbox_worker.channel import Channel
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire.messages import (
@@ -37,7 +37,6 @@ from elf_pysandbox_worker.wire.messages import (
     LoadFailed,
     Prepare,
     Refused,
-    Stock,
     Target,
     ToTemplate,
     WorkerEnded,
@@ -124,12 +123,11 @@ class _Forker:
 
     def _drain_inbox(self) -> None:
         while (message := self._channel.take()) is not None:
+            state.advance(state.TEMPLATE_HEARS, state.SERVING, message)
             if isinstance(message, Target):
                 self._target = message.workers
             elif isinstance(message, Inquire):
                 self._answer(message.index)
-            elif not isinstance(message, Stock):
-                raise ValueError(f"{type(message).__name__} is out of order")
 
     def _fill(self) -> None:
         while len(self._alive) < self._target and self._channel.descriptors:
