@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from elf_pysandbox import Outcome, SandboxPool
-from elf_pysandbox._profile.model import Distribution, Phases, Profile, Report, Stack
+from elf_pysandbox import CallError, Outcome, SandboxPool
+from elf_pysandbox._profile.model import AllocatedLine, Distribution, Phases, Profile, Report, Stack
 
 ENOUGH_SAMPLES = 200
 """Looks at the stack below which shares of a few per cent are noise."""
@@ -53,7 +53,7 @@ def profile(
     phases, cpu = runner.clocks(repeat)
     run_s = phases.run.percentile(50)
     mode, samples, stacks = runner.stacks(run_s)
-    memory = runner.report(mode="memory")
+    peak_bytes, allocated, note = runner.memory()
     files = [(tool.context.path, tool.context.source_bytes)]
     files += [(sibling.path, sibling.source) for sibling in tool.context.siblings]
     return Profile(
@@ -65,9 +65,10 @@ def profile(
         wall_s=run_s,
         cpu_s=cpu,
         peak_memory_mb=runner.peak_memory_mb,
-        peak_bytes=int(memory.number("peak_bytes")),
-        allocated=tuple(memory.allocated()),
+        peak_bytes=peak_bytes,
+        allocated=allocated,
         load_s=load_s,
+        note=note,
         sources={path: source.decode("utf-8", "replace").splitlines() for path, source in files},
     )
 
@@ -107,6 +108,17 @@ class _Runner:
             rows.append((prepare, usage.queue_s, carry, run, max(total - here + run, run)))
         columns = [Distribution.of(column) for column in zip(*rows, strict=True)]
         return Phases(*columns), median(cpu)
+
+    def memory(self) -> tuple[int, tuple[AllocatedLine, ...], str]:
+        """Follow every allocation of a call; that makes it so much slower that it may not end within its limits."""
+        try:
+            report = self.report(mode="memory")
+        except CallError as error:
+            if error.status not in ("timeout", "cpu_limit", "memory_limit"):
+                raise
+            why = f"allocations are not told: the call that follows each of them ended {error.status!r}"
+            return 0, (), f"{why}; raise that limit to see them"
+        return int(report.number("peak_bytes")), tuple(report.allocated()), ""
 
     def stacks(self, run_s: float) -> tuple[str, int, tuple[Stack, ...]]:
         """Sample the stack until there are enough samples; trace a tool that is too short for that."""

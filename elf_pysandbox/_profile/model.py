@@ -125,6 +125,8 @@ class Profile:
     allocated : tuple of AllocatedLine
     load_s : float
         Seconds from nothing to the end of the first call: confinement, import, call.
+    note : str
+        What could not be measured, and why.
     sources : dict of str to list of str
         File -> lines, of the tool's own files.
     """
@@ -140,6 +142,7 @@ class Profile:
     peak_bytes: int
     allocated: tuple[AllocatedLine, ...]
     load_s: float
+    note: str = ""
     sources: dict[str, list[str]] = field(default_factory=dict, repr=False)
 
     @property

@@ -74,6 +74,8 @@ def _memory(profile: Profile, rows: int) -> str:
         f"{profile.source(item.file, item.line)}"
         for item in profile.allocated[:rows]
     ]
+    if profile.note:
+        return f"note: {profile.note}"
     return "Allocated by line when most was\n" + "\n".join(table) if table else ""
 
 

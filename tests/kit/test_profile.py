@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from elf_pysandbox import SandboxFaultError
+from elf_pysandbox import Limits, SandboxFaultError
 from elf_pysandbox._cli import main
 from elf_pysandbox._profile import measure, page, speedscope, text
 from elf_pysandbox._profile.model import Distribution, Frame, Report, Stack
@@ -85,6 +85,13 @@ def test_the_phases_of_each_call_add_up_to_its_total(analysed):
     phases = analysed.phases
     parts = [phases.prepare, phases.queue, phases.carry, phases.run]
     assert sum(sum(part.values) for part in parts) == pytest.approx(sum(phases.total.values), rel=0.05)
+
+
+def test_a_call_too_slow_to_follow_its_allocations_is_profiled_without_them(native_pool):
+    pool = native_pool.with_options(limits=Limits(wall_s=60, cpu_s=2))
+    found = measure.profile(pool, pool.load(f"{MODULE}:analyse"), [3_000_000], repeat=1)
+    assert found.functions()[0][0].name == "hot"
+    assert "ended 'cpu_limit'" in text.render(found)
 
 
 def test_a_tool_too_short_to_sample_is_traced(native_pool):

@@ -383,7 +383,8 @@ def test_under_xdist_each_process_has_its_own_pool_and_the_report_has_all_calls(
     assert sum(map(len, calls.values())) == 29
 
 
-def test_the_plugin_costs_a_run_that_does_not_use_it_no_heavy_import(author):
+def test_the_plugin_costs_a_run_that_does_not_use_it_no_heavy_import(author, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # others' plugins import what they like
     body = """
         def test_light():
             import sys
@@ -391,7 +392,7 @@ def test_the_plugin_costs_a_run_that_does_not_use_it_no_heavy_import(author):
             assert not heavy & set(sys.modules)
     """
     author.makepyfile(test_it=body)
-    author.runpytest_subprocess().assert_outcomes(passed=1)
+    author.runpytest_subprocess("-p", "elf_pysandbox.pytest_plugin").assert_outcomes(passed=1)
 
 
 def test_importing_the_plugin_imports_nothing_of_the_pool():
