@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as in run.py
 
-from benchmarks.victims import Striker, processes_below, still_alive
+from benchmarks.victims import Striker, processes_below, still_alive, wait_gone
 from elf_pysandbox import Files, Limits, Outcome, Policy, SandboxPool
 
 SOURCE = """
@@ -58,6 +58,9 @@ DESCRIPTORS_SLACK = (
 )
 MEMORY_SLACK_MB = 12.0
 PATIENCE_S = 120.0
+SURVIVAL_S = (
+    5.0  # a process that is there so long after the pool was closed has survived it; before, it is late
+)
 
 
 @dataclass
@@ -78,6 +81,7 @@ class Report:
     descriptors_after: int = 0
     busy_after: int = 0
     restarts: int = 0
+    late: list[int] = field(default_factory=list)
     survivors: list[int] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -123,6 +127,7 @@ class Report:
             f"ended: {ends}",
             f"descriptors at rest: {self.descriptors}; before the pool {before}, after it {after}",
             f"memory at rest, MiB: {self.memory_mb}",
+            f"processes still ending when the pool was closed: {len(self.late)}; survivors: {len(self.survivors)}",
             *(f"BROKEN: {sentence}" for sentence in broken),
             "every promise held" if not broken else f"{len(broken)} promises broken",
         ]
@@ -262,7 +267,8 @@ def soak(
             run.run(progress)
             statistics = pool.statistics()
             report.busy_after, report.restarts = statistics.busy + statistics.queued, statistics.restarts
-        report.survivors = still_alive(run.seen())
+        report.late = still_alive(run.seen())
+        report.survivors = wait_gone(run.seen(), SURVIVAL_S)
         report.ran.update(int(line) for line in record.read().split())
     report.seconds = time.monotonic() - started
     report.descriptors_after = len(os.listdir("/proc/self/fd"))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
+import time
 from collections.abc import Iterable
 
 from benchmarks.meters import descendants
@@ -106,3 +108,20 @@ def processes_below(roots: Iterable[int]) -> set[tuple[int, str]]:
 def still_alive(processes: Iterable[tuple[int, str]]) -> list[int]:
     """Return the pids of those that have not ended."""
     return sorted(pid for pid, birth in processes if birth_of(pid) == birth)
+
+
+def wait_gone(processes: Iterable[tuple[int, str]], seconds: float) -> list[int]:
+    """Wait for these processes to end; return the pids of those that have not."""
+    left = {pid: birth for pid, birth in processes if birth_of(pid) == birth}
+    end = time.monotonic() + seconds
+    for pid, birth in left.items():
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            continue
+        try:
+            if birth_of(pid) == birth:
+                select.select([pidfd], [], [], max(0.0, end - time.monotonic()))
+        finally:
+            os.close(pidfd)
+    return still_alive(left.items())
