@@ -8,10 +8,12 @@ cgroup counts them to the nanosecond for every process of a contestant, however 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 _ROOT = "/sys/fs/cgroup/cpuacct"
+_REMOVALS, _REMOVAL_PAUSE_S = 100, 0.05
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _IDLE_FIELDS = (3, 4)  # idle and iowait of the first line of /proc/stat, proc(5)
 
@@ -47,10 +49,16 @@ def cpu_meter() -> Iterator[CpuMeter]:
     finally:
         if group is not None and parent is not None:
             _join(parent)
-            try:
-                os.rmdir(group)
-            except OSError:
-                pass  # a peer's process is still ending; an empty group costs nothing
+            _remove(group)
+
+
+def _remove(group: str) -> None:
+    for _ in range(_REMOVALS):
+        try:
+            os.rmdir(group)
+            return
+        except OSError:
+            time.sleep(_REMOVAL_PAUSE_S)  # a process of a peer is still ending
 
 
 def _own_group() -> str | None:
