@@ -14,6 +14,8 @@ COMMANDS = {
     "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
     "map": ("elf_pysandbox._cli.map:map_rows", "Call a tool for every row of a JSON lines file; resumable."),
     "watch": ("elf_pysandbox._cli.watch:watch", "Run a tool again on every save, with what changed."),
+    "check": ("elf_pysandbox._cli.check:check", "Check tool source under the language policy."),
+    "learn": ("elf_pysandbox._cli.learn:learn", "Run a tool and print what it needs, as configuration."),
     "profile": ("elf_pysandbox._cli.profile:profile", "Measure a tool: time, memory, flame graph, overhead."),
     "docs": ("elf_pysandbox._cli.docs:docs", "Write a page for each tool, its examples run."),
     "new": ("elf_pysandbox._cli.new:new", "Start a tool package with a test that passes."),

@@ -19,6 +19,7 @@ from elf_pysandbox_worker.wire.messages import Call
 OPERATIONS = {
     "describe": "elf_pysandbox_worker.describe",
     "profile": "elf_pysandbox_worker.profiling",
+    "learn": "elf_pysandbox_worker.restricted.learning",
 }
 """Operation -> the module whose `run` does it."""
 

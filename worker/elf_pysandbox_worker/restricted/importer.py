@@ -23,6 +23,7 @@ from elf_pysandbox_worker.wire.messages import Bundle, SourceFile
 
 _ModuleSpec = type(importlib.__spec__)
 _Refusal = tuple[str, str, str]
+_NOTED_WHEN_REACHED = ("PSB103", "PSB301", "PSB302")
 
 
 class Importer:
@@ -54,10 +55,11 @@ class Importer:
         if self._is_allowed(name) or _has_allowed_submodule(name):
             return None
         root = name.partition(".")[0]
+        missing = name if root in sys.stdlib_module_names else root
         return (
             "PSB302",
             f"The module `{name}` is not allowed.",
-            f"Add {root!r} to allowed_imports, if the operator's policy permits it.",
+            f"Add {missing!r} to allowed_imports, if the operator's policy permits it.",
         )
 
     def verdict(self) -> Any:
@@ -153,7 +155,7 @@ class Importer:
         if name == "__future__":
             return facades.facade(name)
         root = name.partition(".")[0]
-        if not level and (root in sys.stdlib_module_names or root in STATE.native_roots):
+        if not level and (root in sys.stdlib_module_names or root in STATE.native_roots or STATE.learn):
             importlib.import_module(name)
             return ModuleType(name)
         raise DeniedImport([finding("PSB302", f"The module `{name}` is not allowed.")])
@@ -195,7 +197,8 @@ class Importer:
             learn=STATE.learn,
         )
         for found in findings:
-            STATE.note("names", f"{found.path}:{found.line}: {found.rule}", found.message)
+            if found.rule not in _NOTED_WHEN_REACHED:
+                STATE.note("names", f"{found.path}:{found.line}: {found.rule}", found.message)
         _remember_lines(file)
         exec(code, space)
 

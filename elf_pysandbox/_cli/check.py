@@ -1,0 +1,70 @@
+"""`pysandbox check`: the findings of the language policy in files and folders."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from elf_pysandbox import Diagnostic, PythonSecurityValidator
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.printing import colours
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--allow-import", "imports", multiple=True, metavar="MODULE", help="Count MODULE as allowed.")
+@click.option("--files", is_flag=True, help="Count the tool as having a file grant.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON array.")
+def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json: bool) -> None:
+    """Check PATHs under the language policy, without running anything: files, folders, or - for standard input.
+
+    An error keeps the module from loading; a warning loads, and is refused when the code gets there.
+
+    \b
+    Examples:
+      pysandbox check tools/
+      pysandbox check report.py --allow-import pandas --files
+      cat report.py | pysandbox check - --json
+
+    \b
+    Exit codes: 0 nothing found, 2 usage, 3 findings.
+    """
+    validator = PythonSecurityValidator(imports, files_granted=files)
+    findings: list[Diagnostic] = []
+    try:
+        for path in paths:
+            if path == "-":
+                findings += validator.check(sys.stdin.buffer.read(), "<stdin>")
+        checked = validator.check_paths([path for path in paths if path != "-"])
+    except OSError as error:
+        raise click.UsageError(f"cannot read: {error}") from None
+    for each in checked.values():
+        findings += each
+    if as_json:
+        click.echo(json.dumps([found.as_dict() for found in findings], ensure_ascii=False))
+    else:
+        for found in findings:
+            click.echo(_line(found))
+        click.echo(_summary(findings, len(checked) + paths.count("-")), err=True)
+    sys.exit(EXIT_OF_STATUS["denied"] if findings else 0)
+
+
+def _line(found: Diagnostic) -> str:
+    if not colours():
+        return found.format()
+    place = click.style(str(Path(found.path)), bold=True) + f":{found.line}:{found.column}:"
+    rule = click.style(found.rule, fg="red" if found.severity == "error" else "yellow")
+    return f"{place} {rule} {found.message} {found.hint}"
+
+
+def _summary(findings: list[Diagnostic], files: int) -> str:
+    errors = sum(found.severity == "error" for found in findings)
+    counted = f"{files} file{'s' * (files != 1)} checked"
+    return (
+        f"{counted}: {errors} errors, {len(findings) - errors} warnings"
+        if findings
+        else f"{counted}: no findings"
+    )

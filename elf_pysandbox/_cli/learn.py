@@ -1,0 +1,86 @@
+"""`pysandbox learn`: what a tool needs, as a fragment of configuration."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from elf_pysandbox import Policy, SandboxError, SandboxPool
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
+from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
+from elf_pysandbox._cli.printing import print_failure
+
+
+@click.command()
+@click.argument("target")
+@call_options
+@click.option("--json", "as_json", is_flag=True, help="Print what was noted as JSON.")
+def learn(target: str, arguments: str | None, pairs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Run one call of TARGET with the language policy noting instead of refusing, and print what it needed.
+
+    Every kernel layer holds: a file that was not granted stays closed, and is noted. Run again with --read PATH
+    to see what comes after it.
+
+    \b
+    Examples:
+      pysandbox learn examples/text_tools.py:word_count --args '{"text": "to be or not to be"}'
+      pysandbox learn tools.py:report --arg path='"/data/rows.csv"' --read /data >> tool.yaml
+    """
+    args, kwargs = arguments_from(arguments, pairs)
+    limits = limits_from(options["timeout"], options["cpu"], options["memory"])
+    given = policy_from(
+        "native", options["imports"], options["read"], options["write"], options["scratch"], options["env"]
+    )
+    with SandboxPool(1, policy=given, limits=limits) as pool:
+        try:
+            outcome = pool.operation("learn", pool.load(target), tuple(args), kwargs)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except SandboxError as error:
+            click.echo(f"not_found: {error}", err=True)
+            sys.exit(EXIT_OF_STATUS["not_found"])
+    if not outcome.ok:
+        print_failure(outcome)
+        sys.exit(EXIT_OF_STATUS[outcome.status])
+    noted: dict[str, Any] = outcome.value
+    click.echo(
+        json.dumps(noted, ensure_ascii=False, sort_keys=True) if as_json else fragment(target, given, noted)
+    )
+    if noted["status"] != "ok":
+        click.echo(f"the call itself ended with {noted['error']}", err=True)
+        sys.exit(EXIT_OF_STATUS["raised"])
+
+
+def _grant(module: str) -> str:
+    """Return what to allow for a module: a package whole, the standard library by the module."""
+    root = module.partition(".")[0]
+    return module if root in sys.stdlib_module_names else root
+
+
+def fragment(target: str, given: Policy, noted: dict[str, Any]) -> str:
+    """Render what a tool needed as YAML: the settings that grant it, and as comments what none grants."""
+    granted: list[tuple[str, str]] = []
+    refused: list[tuple[str, str]] = []
+    for name, why in sorted(noted["imports"].items()):
+        (refused if "not available" in why else granted).append((name, why))
+    reads = sorted(name for name, mode in noted["files"].items() if not set(mode) & set("wax+"))
+    writes = sorted(name for name, mode in noted["files"].items() if set(mode) & set("wax+"))
+    lines = [f"# needed by {target}"]
+    roots = sorted({*given.allowed_imports, *(_grant(name) for name, _ in granted)})
+    if roots:
+        lines += ["allowed_imports:", *(f"  - {json.dumps(name)}" for name in roots)]
+    if reads or writes:
+        lines.append("files:")
+        for kind, names in (("read", reads), ("write", writes)):
+            if names:
+                lines += [f"  {kind}:", *(f"    - {json.dumps(name)}" for name in names)]
+    problems = refused + sorted(noted["names"].items())
+    if problems:
+        lines.append("# Not to be had in the profile `restricted`; rewrite these, or use `profile: native`:")
+        lines += [f"#   {name}: {' '.join(str(why).split())}" for name, why in problems]
+    if len(lines) == 1:
+        lines.append("# nothing beyond the defaults")
+    return "\n".join(lines)

@@ -1,0 +1,61 @@
+"""`pysandbox learn`: what a tool needed, as configuration that works."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+from click.testing import CliRunner
+
+from elf_pysandbox import Files, Policy, SandboxPool
+from elf_pysandbox._cli import main
+
+TOOL = """
+import sqlite3
+
+def report(path):
+    with open(path) as stream:
+        return len(stream.read()), sqlite3.sqlite_version
+"""
+
+
+def run(*args: str):
+    return CliRunner().invoke(main, ["learn", *args])
+
+
+def test_what_is_learned_is_what_the_tool_then_runs_with(tmp_path):
+    tool, data = tmp_path / "tool.py", tmp_path / "data.txt"
+    tool.write_text(TOOL)
+    data.write_text("four")
+    arguments = ["--arg", f"path={json.dumps(str(data))}"]
+    first = run(f"{tool}:report", *arguments)
+    assert first.exit_code == 1, "the kernel keeps the file closed in learn mode, too"
+    assert yaml.safe_load(first.stdout)["files"]["read"] == [str(data)]
+
+    second = run(f"{tool}:report", *arguments, "--read", str(data))
+    assert second.exit_code == 0, second.output
+    learned = yaml.safe_load(second.stdout)
+    assert learned == {"allowed_imports": ["sqlite3"], "files": {"read": [str(data)]}}
+
+    policy = Policy(
+        allowed_imports=tuple(learned["allowed_imports"]), files=Files(read=tuple(learned["files"]["read"]))
+    )
+    with SandboxPool(1, policy=policy) as pool:
+        assert pool.call(f"{tool}:report", str(data))[0] == 4
+
+
+def test_a_tool_that_needs_nothing_says_so(tmp_path):
+    tool = tmp_path / "tool.py"
+    tool.write_text("def plain(n):\n    return n + 1\n")
+    result = run(f"{tool}:plain", "--arg", "n=1")
+    assert (result.exit_code, yaml.safe_load(result.stdout)) == (0, None)
+    assert "nothing beyond the defaults" in result.stdout
+
+
+def test_what_no_setting_grants_is_told_as_a_comment_with_its_rule(tmp_path):
+    tool = tmp_path / "tool.py"
+    tool.write_text("def walk():\n    return len(walk.__globals__) > 0\n")
+    result = run(f"{tool}:walk")
+    assert result.exit_code == 0
+    assert yaml.safe_load(result.stdout) is None
+    assert "PSB201" in result.stdout
