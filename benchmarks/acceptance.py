@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ast
 import collections
+import json
 import pathlib
 import shutil
 import subprocess
@@ -136,11 +137,13 @@ def corpus(folder: pathlib.Path) -> Iterator[tuple[str, list[pathlib.Path]]]:
 def main() -> None:
     """Print the table, and the refusals by rule."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--verdicts", default="", help="write each package file's rules to this JSON file")
     parser.add_argument("--show", default="", help="print each finding of this rule, or of `all`")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     by_rule: collections.Counter[str] = collections.Counter()
     total: collections.Counter[str] = collections.Counter()
+    verdicts: dict[str, list[str]] = {}
     print(f"{'':20}{'files':>8}{'count':>8}{'accepted':>10}{'%':>8}{'functions':>12}{'accepted':>10}{'%':>8}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
@@ -156,6 +159,10 @@ def main() -> None:
             )
             total += row
             print_row(name, row)
+            if name != "standard library":
+                verdicts.update(
+                    {str(j.path.relative_to(folder)): [f.rule for f in j.findings] for j in judged}
+                )
             for one in judged:
                 errors = [found for found in one.findings if found.severity == "error"]
                 by_rule.update({found.rule for found in errors})
@@ -163,6 +170,8 @@ def main() -> None:
                     if options.show in (found.rule, "all"):
                         print("   ", found.format()[:200])
     print_row("all", total)
+    if options.verdicts:
+        pathlib.Path(options.verdicts).write_text(json.dumps(verdicts, indent=0, sort_keys=True))
     print("\nfiles refused, by rule (a file may break several):")
     for rule, count in by_rule.most_common():
         print(f"  {rule}  {count:4}  {RULES[rule].title}")

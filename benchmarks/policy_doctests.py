@@ -139,6 +139,7 @@ def load_restricted(name: str, files: dict[str, pathlib.Path]) -> dict[str, Any]
     STATE.confined = True
     shadows.install_loaded()
     STATE.files_granted = True
+    STATE.native_roots = frozenset({"numpy", "pandas"})
     bundle = Bundle(
         name,
         [SourceFile(n, str(p), p.read_bytes(), is_package=p.name == "__init__.py") for n, p in files.items()],

@@ -70,6 +70,13 @@ def guarded_getattr(obj: Any, name: str, *default: Any) -> Any:
         raise
 
 
+def guarded_format(obj: Any) -> Any:
+    """Read `obj.format`: for a string without a field that reads attributes, the method itself."""
+    if type(obj) is str and "." not in obj:
+        return obj.format
+    return guarded_getattr(obj, "format")
+
+
 def guarded_hasattr(obj: Any, name: str) -> bool:
     """Tell whether `guarded_getattr` gives something."""
     try:

@@ -93,6 +93,7 @@ def _common() -> dict[str, Any]:
     for name in REFUSED_BUILTINS:
         table[name] = _refused(name)
     table["getattr"] = table[guard_name("getattr")] = guards.guarded_getattr
+    table[guard_name("format")] = guards.guarded_format
     table["hasattr"] = guards.guarded_hasattr
     table["setattr"] = guards.guarded_setattr
     table["delattr"] = guards.guarded_delattr

@@ -23,7 +23,8 @@ from RestrictedPython.transformer import RestrictingNodeTransformer
 
 from elf_pysandbox_worker.restricted import names
 from elf_pysandbox_worker.restricted.builtin_names import REFUSED_BUILTINS, builtin_refusal
-from elf_pysandbox_worker.restricted.diagnostics import RULES, Diagnostic, Severity
+from elf_pysandbox_worker.restricted.diagnostics import RULES, DeniedAttribute, Diagnostic, Severity
+from elf_pysandbox_worker.restricted.formatting import check_format
 
 _Node = TypeVar("_Node", bound=ast.AST)
 
@@ -45,6 +46,7 @@ bool bytearray bytes dict float frozenset int list set str tuple
 
 _Base: Any = RestrictingNodeTransformer
 _GUARD = names.guard_name("getattr")
+_FORMAT = names.guard_name("format")
 _IMPORT = names.guard_name("import")
 _FROM = names.guard_name("from")
 _STAR = names.guard_name("star")
@@ -273,8 +275,26 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
         elif verdict == names.GUARDED and self._generated and name not in ("__setattr__", "__delattr__"):
             self.report(node, "PSB404", f"It reads `{name}`.")
         elif verdict == names.GUARDED and not self._plain_reads and not self._learn:
-            return _call(node, _GUARD, node.value, ast.Constant(name))
+            return self._guarded(node, name)
         return node
+
+    def _guarded(self, node: ast.Attribute, name: str) -> ast.AST:
+        """Guard a read; the format method of a literal is decided here and now."""
+        if name not in names.FORMAT_NAMES:
+            return _call(node, _GUARD, node.value, ast.Constant(name))
+        template = node.value.value if isinstance(node.value, ast.Constant) else None
+        if isinstance(template, str):
+            try:
+                check_format(template)
+            except DeniedAttribute as denied:
+                (found,) = denied.diagnostics
+                self.report(node.value, found.rule, found.message, found.hint)
+            return node
+        return (
+            _call(node, _FORMAT, node.value)
+            if name == "format"
+            else _call(node, _GUARD, node.value, ast.Constant(name))
+        )
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:  # noqa: N802
         """Accept augmented assignment; a guarded attribute would be read without its guard."""
