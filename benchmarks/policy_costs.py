@@ -2,15 +2,16 @@
 
     python benchmarks/policy_costs.py [--repeat N] [--json]
 
-Peers that are not installed are left out by name: `pip install smolagents pydantic-monty`. Every implementation runs the
-same source. Plain Python, the policy and RestrictedPython's stock guards alternate in this process, and each figure is
-the best of its repeats, so that a busy machine shifts all of them alike; smolagents interprets in this process, monty in
-its own worker (the time of an empty feed is subtracted).
+Peers that are not installed are left out by name: `pip install smolagents pydantic-monty`. Every implementation
+runs the same source. Plain Python, the policy and RestrictedPython's stock guards alternate in this process, and
+each figure is the best of its repeats in CPU time, so that a busy machine does not count; smolagents interprets in
+this process, monty in its own worker (wall time, that of an empty feed subtracted).
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import sys
@@ -231,7 +232,7 @@ def wall(action: Callable[[], Any]) -> float:
 def size_for(kernel: Kernel) -> int:
     """Return the n for which plain Python takes about `TARGET_S`."""
     n = 256
-    while (took := best(lambda: kernel(n), 3)) < TARGET_S / 2:
+    while (took := best(functools.partial(kernel, n), 3)) < TARGET_S / 2:
         n *= 2
     return max(1, int(n * TARGET_S / took))
 
@@ -256,7 +257,7 @@ def measure(repeat: int, peers: dict[str, Any]) -> dict[str, dict[str, float | s
         times = dict.fromkeys(["plain", *loaded], math.inf)
         for _ in range(repeat):  # alternating, so that a slow second hits all of them
             for label, kernel in {"plain": reference, **loaded}.items():
-                times[label] = min(times[label], best(lambda kernel=kernel: kernel(n), 1))
+                times[label] = min(times[label], best(functools.partial(kernel, n), 1))
         row.update({label: times[label] / times["plain"] for label in loaded})
         for label in peers:
             row[label] = _peer(label, peers, source, n, expected, times["plain"])
