@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._errors import (
@@ -17,9 +18,11 @@ from elf_pysandbox._errors import (
 )
 from elf_pysandbox._outcome import Outcome
 from elf_pysandbox.config.models import OnError, PythonNodeConfig
+from elf_pysandbox.config.problems import listed, nearest
 from elf_pysandbox.config.template import Template
 from elf_pysandbox.integrations.attempts import aattempt, attempt, unknown_names
 from elf_pysandbox.integrations.pools import shared_pool
+from elf_pysandbox.integrations.requirements import unmet
 from elf_pysandbox.integrations.results import ERRORS, PRIVATE, NodeError, OutputRule, error_of, type_check
 from elf_pysandbox.integrations.settings import view_of
 
@@ -107,19 +110,43 @@ class PythonNode:
     # -- getting ready --------------------------------------------------------------------------------
 
     async def initialize(self) -> None:
-        """Load the function's source, check the configuration and requirements; nothing of it is run.
+        """Read the function's source, check configuration and requirements, and warm its template.
+
+        The module is loaded on the confined side; the function is not called.
 
         Raises
         ------
         ModuleLoadError, ToolNotFoundError
-            There is no such module, file or function.
+            There is no such module, file or function, or the module does not load.
         ConfigurationError
-            A setting that cannot be used.
+            A setting that cannot be used, a requirement that is not met, or parameters that do not fit the signature.
         """
-        self.load_now()
+        ready = self._ready()
+        limits = ready.view.limits
+        # Looking at a function is not a call: the node's time limit does not count for it.
+        patient = ready.view.with_options(limits=replace(limits, wall_s=max(limits.wall_s, limits.load_s)))
+        described = await asyncio.to_thread(patient.operation, "describe", ready.tool)
+        self._check_parameters(described.unwrap()["order"])
+
+    def _check_parameters(self, order: list[dict[str, Any]]) -> None:
+        """Hold the configured parameters against the function's signature."""
+        given = self.config.parameters.keys()
+        names = [
+            entry["name"] for entry in order if entry["kind"] in ("positional_or_keyword", "keyword_only")
+        ]
+        wanted = [entry["name"] for entry in order if entry["required"] and entry["name"] in names]
+        if not any(entry["kind"] == "var_keyword" for entry in order):
+            for name in given - set(names):
+                hint = nearest(name, names) or f" There is {listed(names)}." if names else " It takes none."
+                raise ConfigurationError(
+                    f"node {self.id!r}: {self.config.function} has no parameter {name!r}.{hint}"
+                )
+        missing = [name for name in wanted if name not in given]
+        if missing:
+            raise ConfigurationError(f"node {self.id!r}: parameters lack {listed(missing)}")
 
     def load_now(self) -> None:
-        """`initialize` for callers without an event loop."""
+        """Do what of `initialize` starts no process."""
         self._ready()
 
     def _ready(self) -> _Ready:
@@ -138,7 +165,14 @@ class PythonNode:
     def check(self) -> Tool:
         """Do all of `initialize` that needs no pool; return the tool."""
         self._check_retry()
-        return self.load()
+        tool, config = self.load(), self.config
+        missing = unmet(
+            (*tool.requirements, *(config.requirements or ())),
+            (tool.context.requires_python, config.requires_python or ""),
+        )
+        if missing:
+            raise ConfigurationError(f"node {self.id!r}: {'; '.join(missing)}")
+        return tool
 
     def _check_retry(self) -> None:
         wrong = unknown_names(self.config.retry.on) if self.config.retry is not None else []

@@ -21,6 +21,7 @@ from elf_pysandbox import (
     PythonNode,
     PythonNodeConfig,
     SandboxPool,
+    ToolNotFoundError,
     ToolRaised,
 )
 
@@ -224,6 +225,51 @@ def test_initialize_refuses_what_cannot_be_found_or_used(pool: SandboxPool, tmp_
         initialize(function="f")
     with pytest.raises(ConfigurationError, match=r"retry\.on has 'lookup'"):
         initialize(source="f = 1", function="f", retry={"on": ["lookup"]})
+
+
+def test_initialize_holds_parameters_against_the_signature_without_calling(pool: SandboxPool) -> None:
+    def initialize(function: str, **parameters: Any) -> None:
+        asyncio.run(node(pool, function, parameters=parameters).initialize())
+
+    before = pool.statistics().calls.get("raised", 0)
+    initialize("boom")
+    initialize("echo", anything=1)
+    initialize("pair", x="${state.nothing}")
+    assert pool.statistics().calls.get("raised", 0) == before
+    with pytest.raises(ConfigurationError, match="pair has no parameter 'y'"):
+        initialize("pair", x=1, y=2)
+    with pytest.raises(ConfigurationError, match="parameters lack x"):
+        initialize("pair")
+    with pytest.raises(ToolNotFoundError):
+        initialize("nothing")
+    with pytest.raises(ModuleLoadError):
+        asyncio.run(PythonNode(PythonNodeConfig(source="def f(:", function="f"), pool=pool).initialize())
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"requirements": ["no-such-thing-at-all>=2"]}, "no-such-thing-at-all is not installed: pip install"),
+        ({"requirements": ["pytest>=8", "pydantic<1"]}, r"pydantic 2\S+ is installed and <1 is needed"),
+        ({"requires_python": ">=4"}, "it needs Python >=4"),
+        ({"requirements": ["not a requirement!"]}, "requirement 'not a requirement!'"),
+        ({"requires_python": "three"}, "is no version specifier"),
+    ],
+)
+def test_requirements_are_checked_before_anything_runs(
+    pool: SandboxPool, settings: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    values = {"source": "def f(): pass\n", "function": "f", **settings}
+    with pytest.raises(ConfigurationError, match=says):
+        PythonNode(PythonNodeConfig(**values), pool=pool).load_now()
+    script = tmp_path / "script.py"
+    script.write_text("# /// script\n# dependencies = ['nothing-such']\n# ///\ndef f(): pass\n")
+    with pytest.raises(ConfigurationError, match="nothing-such is not installed"):
+        PythonNode(PythonNodeConfig(file=str(script), function="f"), pool=pool).load_now()
+    met = PythonNodeConfig(
+        source="def f(): return 1\n", function="f", requirements=["pytest>=8", "x; python_version<'3'"]
+    )
+    assert PythonNode(met, pool=pool).run({}) == {"f": 1}
 
 
 def test_function_name_is_another_name_of_function() -> None:

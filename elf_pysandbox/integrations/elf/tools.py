@@ -92,7 +92,7 @@ class ElfTool:
         """
         with self._lock:
             if self._signature is None:
-                described = self._describer()._run(self.tool, "describe", (), {}, {})
+                described = self._describer().operation("describe", self.tool)
                 if not described.ok:
                     raise self.failure(described)
                 self._signature = _signature_of(described.value["order"])
