@@ -92,6 +92,8 @@ class Outcome:
         Whether making the same call again can end otherwise.
     call_id : str
         Unique within the process that holds the pool.
+    attempts : tuple of Outcome
+        How the earlier attempts of a call with retries ended, in order.
     """
 
     status: Status
@@ -103,6 +105,7 @@ class Outcome:
     layers: tuple[LayerState, ...] = ()
     retryable: bool = False
     call_id: str = ""
+    attempts: tuple[Outcome, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -33,6 +33,8 @@ class Tool:
         Take arguments of the annotated types, or what stands for one in JSON, and convert nothing else.
     check_result : bool
         Hold results against the return annotation; one that does not fit is `bad_result`.
+    named : bool
+        Calls give every argument by name, also those that Python takes by position only.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Tool:
     policy: Policy | None = None
     strict: bool = False
     check_result: bool = False
+    named: bool = False
 
     def __post_init__(self) -> None:
         if not self.path or not all(part.isidentifier() for part in self.path.split(".")):
@@ -64,12 +67,13 @@ class Tool:
     @cached_property
     def call_options(self) -> dict[str, str]:
         """What each call of this tool tells the worker."""
-        options = {"strict": self.strict, "check_result": self.check_result}
+        options = {"strict": self.strict, "check_result": self.check_result, "named": self.named}
         return {name: "1" for name, wanted in options.items() if wanted}
 
     @cached_property
     def _identity(self) -> tuple[object, ...]:
-        return (self.key, self.name, self.limits, self.policy, self.strict, self.check_result)
+        options = tuple(self.call_options)
+        return (self.key, self.name, self.limits, self.policy, options)
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -25,6 +25,9 @@ _PLAIN = frozenset(
 _SPELT = {kind.__name__: kind for kind in _PLAIN} | {"None": type(None)}
 _NOTHING: frozenset[type] = frozenset()
 _MISSING = object()
+_FLOAT, _INT = frozenset({float}), frozenset({int})
+_EXACT = 1 << 53
+"""Whole numbers below are floats without loss."""
 _VARARGS, _VARKEYWORDS = 0x04, 0x08  # CO_VARARGS, CO_VARKEYWORDS (inspect module)
 
 
@@ -104,7 +107,12 @@ class _Lazy:
         self, args: tuple[Any, ...], kwargs: dict[str, Any], options: Mapping[str, str] = _NO_OPTIONS
     ) -> Arguments:
         """For C functions: they check their arguments themselves, but may have to be given them by position."""
-        return self.bind(args, kwargs, options) if options else (args, kwargs)
+        if not options or not kwargs:
+            return args, kwargs
+        names = _builtin_names(self._function)
+        if not args and tuple(kwargs) == names[: len(kwargs)]:
+            return tuple(kwargs.values()), {}
+        return self.bind(args, kwargs, options)
 
 
 def _as_they_are(args: tuple[Any, ...], kwargs: dict[str, Any], _options: Mapping[str, str]) -> Arguments:
@@ -195,6 +203,34 @@ def exact_types(annotation: Any) -> frozenset[type] | None:
     return kinds
 
 
+def _scalar(value: Any, kinds: frozenset[type], strict: bool) -> Any:
+    """Convert between text and numbers in the plain cases, as pydantic would; `_MISSING` for any other."""
+    kinds = kinds - {type(None)}
+    if len(kinds) != 1:
+        return _MISSING
+    if kinds == _FLOAT:
+        if type(value) is int and -_EXACT < value < _EXACT:
+            return float(value)
+        if type(value) is str and not strict and len(value) < 40 and value.isascii() and value.isdigit():
+            return float(value)
+    elif kinds == _INT:
+        if type(value) is float and -_EXACT < value < _EXACT and value.is_integer():
+            return int(value)
+        if type(value) is str and not strict and len(value) < 40:
+            digits = value.removeprefix("-")
+            return int(value) if digits.isascii() and digits.isdigit() else _MISSING
+    return _MISSING
+
+
+def _builtin_names(function: Any) -> tuple[str, ...]:
+    """Parameters that a C function takes by position only, from its ``__text_signature__``: ``($module, x, /)``."""
+    text = getattr(function, "__text_signature__", None) or ""
+    head, slash, _ = text.strip("()").partition("/")
+    names = [part.strip() for part in head.split(",") if part.strip()] if slash else []
+    names = [name for name in names if not name.startswith("$")]
+    return tuple(names) if all(name.isidentifier() for name in names) else ()
+
+
 def _with_fast_path(shape: _Shape, lazy: _Lazy) -> Converter:
     positional, in_order, by_name, required = shape.positional, shape.in_order, shape.by_name, shape.required
     others = _NOTHING if shape.extra is _MISSING else shape.extra
@@ -208,13 +244,20 @@ def _with_fast_path(shape: _Shape, lazy: _Lazy) -> Converter:
             return lazy.bind(args, kwargs, options)
         if special and options:
             return lazy.bind(args, kwargs, options)
-        for value, kinds in zip(args, in_order, strict=False):
-            if kinds is not None and type(value) not in kinds:
-                return lazy.bind(args, kwargs, options)
+        strict = bool(options) and "strict" in options
+        for index, kinds in enumerate(in_order[: len(args)]):
+            if kinds is not None and type(args[index]) not in kinds:
+                fitting = _scalar(args[index], kinds, strict)
+                if fitting is _MISSING:
+                    return lazy.bind(args, kwargs, options)
+                args = (*args[:index], fitting, *args[index + 1 :])
         for name, value in kwargs.items():
             kinds = by_name.get(name, others)
             if kinds is not None and type(value) not in kinds:
-                return lazy.bind(args, kwargs, options)
+                fitting = _scalar(value, kinds, strict)
+                if fitting is _MISSING:
+                    return lazy.bind(args, kwargs, options)
+                kwargs = {**kwargs, name: fitting}
         return args, kwargs
 
     return convert

@@ -192,9 +192,37 @@ def _together(adapters: dict[Key, Any], mode: Any) -> tuple[dict[Key, dict[str, 
     if not adapters:
         return {}, {}
     made, shared = TypeAdapter.json_schemas(
-        [(key, mode, adapter) for key, adapter in adapters.items()], ref_template="#/$defs/{model}"
+        [(key, mode, adapter) for key, adapter in adapters.items()],
+        ref_template="#/$defs/{model}",
+        schema_generator=_generator(),
     )
     return {key: made[key, mode] for key in adapters}, shared.get("$defs", {})
+
+
+def _generator() -> Any:
+    """Pydantic's generator, saying what binds: how a Decimal's text looks, and that a set may be given twice
+    the same."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Generator(GenerateJsonSchema):
+        def set_schema(self, schema: Any) -> dict[str, Any]:
+            made = super().set_schema(schema)
+            made.pop("uniqueItems", None)
+            return made
+
+        def frozenset_schema(self, schema: Any) -> dict[str, Any]:
+            made = super().frozenset_schema(schema)
+            made.pop("uniqueItems", None)
+            return made
+
+        def decimal_schema(self, schema: Any) -> dict[str, Any]:
+            made = super().decimal_schema(schema)
+            for part in [made, *made.get("anyOf", ())]:
+                if part.get("type") == "string":
+                    part.setdefault("pattern", r"^(?!^[-+.]*$)[+-]?\d*\.?\d*$")
+            return made
+
+    return Generator
 
 
 def _has_schema(adapter: Any, key: Key) -> bool:

@@ -41,21 +41,48 @@ class Reader:
         except ValidationError as error:
             problems += _problems_of(error, data, path)
         except Exception as error:  # a validator of the tool's own that raised something else
-            problems.append((path, f"{type(error).__name__}: {error}"))
+            problems.append(
+                (path, str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}")
+            )
         return value
 
     def _strictly(self, value: Any) -> Any:
+        found = self._as_json(value) if _is_json(value) else self.adapter.validate_python(value, strict=True)
+        if not _same_kinds(value, found):
+            raise ValueError("true and false are not numbers")
+        return found
+
+    def _as_json(self, value: Any) -> Any:
+        """Read what stands for the type in JSON: text for a date, a list for a tuple; 3.0 is 3 there."""
         from pydantic import ValidationError
 
         try:
-            return self.adapter.validate_python(value, strict=True)
+            return self.adapter.validate_json(json.dumps(_whole_numbers(value)), strict=True)
         except ValidationError:
-            # What came as JSON: text for a date, a list for a tuple. JSON has one kind of number: 3.0 is 3.
             try:
-                text = json.dumps(_whole_numbers(value), allow_nan=True)
-            except (TypeError, ValueError, RecursionError):
-                raise
-            return self.adapter.validate_json(text, strict=True)
+                return self.adapter.validate_python(value, strict=True)
+            except ValidationError:
+                pass
+            raise
+
+
+def _is_json(value: Any) -> bool:
+    if value is None or type(value) in (bool, int, float, str):
+        return True
+    if type(value) is list:
+        return all(map(_is_json, value))
+    return type(value) is dict and all(type(key) is str and _is_json(item) for key, item in value.items())
+
+
+def _same_kinds(value: Any, found: Any) -> bool:
+    """Whether no truth value was taken for the number that Python says it equals (``Literal[1]``, IntEnum)."""
+    if type(value) is bool:
+        return type(found) is bool or not isinstance(found, (int, float))
+    if type(value) is list and isinstance(found, (list, tuple)) and len(value) == len(found):
+        return all(map(_same_kinds, value, found))
+    if type(value) is dict and isinstance(found, dict):
+        return all(_same_kinds(item, found.get(key)) for key, item in value.items())
+    return True
 
 
 def adapter_of(annotation: Any) -> Any:

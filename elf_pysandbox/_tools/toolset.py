@@ -1,0 +1,180 @@
+"""Tools by name: adding, finding, conflicts. Two tools of one name never replace each other silently."""
+
+from __future__ import annotations
+
+import os
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from elf_pysandbox._errors import ModuleLoadError, ToolHandlerError, ToolNotFoundError
+from elf_pysandbox._tools.context import ModuleContext
+from elf_pysandbox._tools.listing import public_functions
+from elf_pysandbox._tools.load import (
+    context_of_file,
+    context_of_module,
+    context_of_module_file,
+    is_file_target,
+    load,
+)
+from elf_pysandbox._tools.origin import file_of_module
+from elf_pysandbox._tools.providers.common import safe_name
+from elf_pysandbox._tools.tool import Tool
+
+Target = str | os.PathLike[str] | Callable[..., Any] | Tool
+
+
+class Toolset:
+    """An ordered set of tools, each under its own name.
+
+    Parameters
+    ----------
+    python_path : sequence of str
+        Folders to search modules in, before `sys.path`.
+    """
+
+    def __init__(self, python_path: Sequence[str] = ()) -> None:
+        self._python_path = tuple(python_path)
+        self._tools: dict[str, Tool] = {}
+        self._aliases: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(list(self._tools.values()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all tools, in the order in which they were added."""
+        return tuple(self._tools)
+
+    def make(self, target: Target, name: str | None = None, **options: Any) -> Tool:
+        """Make a tool of a target without adding it."""
+        if isinstance(target, Tool):
+            tool = replace(target, name=name or target.name)
+        else:
+            if isinstance(target, os.PathLike):
+                target = os.fspath(target)
+            tool = load(target, python_path=self._python_path, name=name)
+        return replace(tool, **options) if options else tool
+
+    def add(self, tools: Iterable[Tool], *, replace_existing: bool = False) -> list[Tool]:
+        """Add tools, all of them or none.
+
+        Raises
+        ------
+        ToolHandlerError
+            Another tool has one of the names already.
+        """
+        new: dict[str, Tool] = {}
+        for tool in tools:
+            for known in (new.get(tool.name), None if replace_existing else self._tools.get(tool.name)):
+                if known is not None and known != tool:
+                    raise ToolHandlerError(
+                        f"two tools are called {tool.name!r}: {known.context.path}:{known.path} and "
+                        f"{tool.context.path}:{tool.path}; give one another name, or pass replace=True"
+                    )
+            new[tool.name] = tool
+        for name, tool in new.items():
+            self._tools[name] = tool
+            self._note_aliases(name)
+        return list(new.values())
+
+    def _note_aliases(self, name: str) -> None:
+        # Providers admit fewer characters in names: what they were told must lead back here.
+        for pattern, longest in (
+            (r"[^a-zA-Z0-9_-]", 64),
+            (r"[^a-zA-Z0-9_.-]", 64),
+            (r"[^A-Za-z0-9_.-]", 128),
+        ):
+            alias = safe_name(name, pattern=pattern, longest=longest)
+            if alias != name:
+                self._aliases[alias] = name
+
+    def remove(self, name: str) -> Tool:
+        """Take a tool out.
+
+        Raises
+        ------
+        ToolNotFoundError
+        """
+        tool = self.get(name)
+        del self._tools[tool.name]
+        self._aliases = {alias: name for alias, name in self._aliases.items() if name in self._tools}
+        return tool
+
+    def get(self, name: str) -> Tool:
+        """Return the tool called `name`.
+
+        Raises
+        ------
+        ToolNotFoundError
+            With the nearest name there is.
+        """
+        found = self._tools.get(name) or self._tools.get(self._aliases.get(name, ""))
+        if found is not None:
+            return found
+        from difflib import get_close_matches
+
+        close = get_close_matches(str(name), self._tools, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self._tools) or 'none'}"
+        raise ToolNotFoundError(f"there is no tool {name!r}; {hint}")
+
+    # -- many at once --
+
+    def find(self, source: Any) -> Iterator[Tool]:
+        """Make a tool of every public function of a module, file or folder, or of each item of a list.
+
+        Raises
+        ------
+        ModuleLoadError
+            There is no such place, it does not parse, or holds no function.
+        """
+        if isinstance(source, types.ModuleType):
+            yield from self._of_context(self._context_of_live(source))
+        elif isinstance(source, (list, tuple, set, frozenset)):
+            for item in source:
+                yield from self.find(item)
+        elif callable(source) or isinstance(source, Tool):
+            yield self.make(source)
+        else:
+            yield from self._of_place(os.fspath(source))
+
+    def _of_place(self, place: str) -> Iterator[Tool]:
+        if os.path.isdir(place):
+            names = sorted(
+                entry for entry in os.listdir(place) if entry.endswith(".py") and entry[0] not in "_."
+            )
+            if not names:
+                raise ModuleLoadError(f"there is no Python file in the folder {place!r}")
+            for entry in names:
+                context = context_of_file(os.path.join(place, entry), python_path=self._python_path)
+                yield from self._of_context(context, empty_ok=True)
+        elif is_file_target(place):
+            yield from self._of_context(context_of_file(place, python_path=self._python_path))
+        elif ":" in place:
+            yield self.make(place)
+        else:
+            yield from self._of_context(context_of_module(place, "", python_path=self._python_path))
+
+    def _context_of_live(self, module: types.ModuleType) -> ModuleContext:
+        path = file_of_module(module)
+        if path is not None:
+            return context_of_module_file(module.__name__, path, self._python_path)
+        for key in ("__source__", "source"):
+            text = vars(module).get(key)
+            if isinstance(text, str):
+                return ModuleContext(module.__name__, text.encode(), f"<module {module.__name__}>")
+        raise ModuleLoadError(f"module {module.__name__!r} has no source: add its functions one by one")
+
+    def _of_context(self, context: ModuleContext, *, empty_ok: bool = False) -> Iterator[Tool]:
+        names = public_functions(context)
+        if not names and not empty_ok:
+            raise ModuleLoadError(f"there is no public function in {context.path!r}: add tools by name")
+        for name in names:
+            yield Tool(name, context, name)
