@@ -56,6 +56,15 @@ if TYPE_CHECKING:
     from elf_pysandbox._statistics import PoolStatistics as PoolStatistics
     from elf_pysandbox._tools.context import ModuleContext as ModuleContext
     from elf_pysandbox._tools.context import Sibling as Sibling
+    from elf_pysandbox._tools.handler import Exchange as Exchange
+    from elf_pysandbox._tools.handler import ToolHandler as ToolHandler
+    from elf_pysandbox._tools.loader import LoadedFunction as LoadedFunction
+    from elf_pysandbox._tools.loader import PythonFunctionLoader as PythonFunctionLoader
+    from elf_pysandbox._tools.retry import Retry as Retry
+    from elf_pysandbox._tools.schema import Description as Description
+    from elf_pysandbox._tools.tool import Tool as Tool
+    from elf_pysandbox._tools.tracing import CallTrace as CallTrace
+    from elf_pysandbox._tools.tracing import Hooks as Hooks
     from elf_pysandbox.config.models import PythonNodeConfig as PythonNodeConfig
     from elf_pysandbox.config.problems import DocumentError as DocumentError
     from elf_pysandbox.config.problems import Problem as Problem
@@ -90,6 +99,12 @@ _HOMES = {
     "_settings": "Setting Settings",
     "_statistics": "PoolStatistics",
     "_tools.context": "ModuleContext Sibling",
+    "_tools.handler": "Exchange ToolHandler",
+    "_tools.loader": "LoadedFunction PythonFunctionLoader",
+    "_tools.retry": "Retry",
+    "_tools.schema": "Description",
+    "_tools.tool": "Tool",
+    "_tools.tracing": "CallTrace Hooks",
     "config.models": "PythonNodeConfig",
     "config.problems": "DocumentError Problem",
     "config.schema": "workflow_schema",

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from elf_pysandbox._errors import InvalidArgumentsError, PoolClosedError
+from elf_pysandbox._errors import InvalidArgumentsError, ModuleLoadError, PoolClosedError
 from elf_pysandbox._host.blocking import BlockingWait
 from elf_pysandbox._host.endings import Ending, Packed
 from elf_pysandbox._host.engine import Engine, Route
@@ -49,7 +49,8 @@ class Request(NamedTuple):
 
     Attributes
     ----------
-    route : Route
+    route : Route or ModuleLoadError
+        Where it goes, or why the tool cannot be loaded at all.
     tool : Tool
     op : str
         "call", or another operation on the tool.
@@ -59,7 +60,7 @@ class Request(NamedTuple):
         Options of the operation.
     """
 
-    route: Route
+    route: Route | ModuleLoadError
     tool: Tool
     op: str
     args: tuple[Any, ...]
@@ -185,7 +186,12 @@ class Calls:
     def _prepare(self, request: Request, sink: Sink | None = None) -> _Prepared | Outcome:
         """Write the call out; arguments that cannot be sent are an outcome already."""
         route, tool, op, args, kwargs, options = request
-        limits, engine, call_id = route.limits, self.engine, next(_call_ids)
+        engine, call_id = self.engine, next(_call_ids)
+        if not isinstance(route, Route):
+            refusal = ModuleLoadError(str(route))
+            refusal.outcome = Outcome("load_failed", error=refusal, call_id=str(call_id))
+            return refusal.outcome
+        limits = route.limits
         if tool.call_options:
             options = {**tool.call_options, **options}
         try:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from elf_pysandbox._errors import ConfigurationError, PoolClosedError
+from elf_pysandbox._errors import ConfigurationError, ModuleLoadError, PoolClosedError
 from elf_pysandbox._host.launch import Launched, launch
 from elf_pysandbox._interpreter import Interpreter, interpreter_at, own_interpreter
 from elf_pysandbox._limits import Limits
@@ -154,20 +154,35 @@ class SandboxPool(concurrent.futures.Executor):
         if self._calls.engine.closed:
             raise PoolClosedError("this pool was shut down; make a new one")
         tool = self._tool_of(target)
-        route = self._routes.get(tool)
+        route: Route | ModuleLoadError | None = self._routes.get(tool)
         if route is None:
-            route = self._new_route(tool)
+            try:
+                route = self._new_route(tool)
+            except ModuleLoadError as error:  # a requirement that is not there; told as the call's outcome
+                route = error
         return self._calls.request_type(route, tool, op, args, kwargs, options)
 
     def _new_route(self, tool: Tool) -> Route:
         from elf_pysandbox._route import route_of
 
         policy, limits = tool.policy or self._policy, tool.limits or self._limits
-        route = route_of(tool, policy, limits, self._calls.engine.max_workers, self._interpreter)
+        route = route_of(tool, policy, limits, self._calls.engine.max_workers, self._interpreter_of(tool))
         if len(self._routes) >= _REMEMBERED:
             del self._routes[next(iter(self._routes))]
         self._routes[tool] = route
         return route
+
+    def _interpreter_of(self, tool: Tool) -> Interpreter:
+        """The interpreter with what the tool requires: the pool's, or one with an environment of the tool's own."""
+        context = tool.context
+        if tool.environment == "host" and not context.requirements and not context.requires_python:
+            return self._interpreter
+        from elf_pysandbox._tools import dependencies
+
+        if tool.environment == "managed":
+            return interpreter_at(dependencies.managed_environment(context.requirements, context.requires_python))
+        dependencies.check(context.requirements, context.requires_python, python=self._interpreter.python)
+        return self._interpreter
 
     # -- calls ----------------------------------------------------------------------------------------
 

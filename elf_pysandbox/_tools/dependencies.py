@@ -3,7 +3,13 @@ uv."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from elf_pysandbox._errors import ModuleLoadError
 from elf_pysandbox._tools.imports import decode_source
@@ -54,3 +60,201 @@ def script_metadata(source: bytes) -> tuple[tuple[str, ...], str]:
             "'requires-python' in the '# /// script' block must be a string such as '>=3.11'"
         )
     return tuple(requirements), requires_python
+
+
+@dataclass(frozen=True)
+class Missing:
+    """One thing that is not as a tool needs it."""
+
+    requirement: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.requirement} ({self.found or 'not installed'})"
+
+
+def check(
+    requirements: Sequence[str],
+    requires_python: str = "",
+    *,
+    python: str | None = None,
+    extra: Sequence[str] = (),
+) -> None:
+    """Hold a tool's requirements against the interpreter it will run in.
+
+    Parameters
+    ----------
+    requirements : sequence of str
+        PEP 508.
+    requires_python : str
+        PEP 440 specifiers; "" for any.
+    python : str, optional
+        The interpreter; this one by default.
+
+    Raises
+    ------
+    ModuleLoadError
+        Something is missing, has the wrong version, or is no valid requirement; the message has the command that
+        fixes it.
+    """
+    if not requirements and not requires_python:
+        return
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    version, installed = _inventory(python or sys.executable)
+    try:
+        if requires_python and not SpecifierSet(requires_python).contains(version, prereleases=True):
+            raise ModuleLoadError(
+                f"the tool needs Python {requires_python}, but would run on {version} ({python or sys.executable}): "
+                "make the pool with python= of a fitting interpreter"
+            )
+        parsed = [Requirement(text) for text in requirements]
+    except (InvalidSpecifier, InvalidRequirement) as error:
+        raise ModuleLoadError(f"the tool's requirements cannot be read: {error}") from error
+    missing = []
+    for requirement in parsed:
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        found = installed.get(_normal(requirement.name), "")
+        if not found or not requirement.specifier.contains(found, prereleases=True):
+            missing.append(Missing(str(requirement), found))
+    if missing:
+        _inventory.cache_clear()  # what is installed next must be seen
+        names = " ".join(f"'{item.requirement}'" for item in missing)
+        raise ModuleLoadError(
+            f"the tool needs what the interpreter does not have: {', '.join(map(str, missing))}. Install it with: "
+            f"{python or sys.executable} -m pip install {names}, or load the tool with environment='managed'"
+        )
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+_INVENTORY = (
+    "import json, sys, importlib.metadata as m\n"
+    "found = {}\n"
+    "for d in m.distributions():\n"
+    "    name = d.metadata['Name']\n"
+    "    if name: found.setdefault(name, d.version)\n"
+    "print(json.dumps(['.'.join(map(str, sys.version_info[:3])), found]))\n"
+)
+
+
+@lru_cache(maxsize=16)
+def _inventory(python: str) -> tuple[str, dict[str, str]]:
+    """Version and distributions of an interpreter, asked in a process of its own that runs nothing of the tool."""
+    import json
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            [python, "-I", "-c", _INVENTORY], capture_output=True, timeout=60, check=True, text=True
+        )
+        version, found = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise ModuleLoadError(f"cannot ask {python} what it has installed: {error}") from error
+    return version, {_normal(name): text for name, text in found.items()}
+
+
+# -- managed environments --
+
+
+# What the confined side itself imports there.
+_ALWAYS = ("msgspec>=0.19", "RestrictedPython>=8.5,<10", "pydantic>=2.7")
+
+
+def managed_environment(
+    requirements: Sequence[str], requires_python: str = "", *, offline: bool = False
+) -> str:
+    """Build an environment with `requirements` with uv, or find it built already.
+
+    Environments lie in ``$XDG_CACHE_HOME/elf_pysandbox/environments``, named by a digest of what they hold and of the
+    version of Python. This interpreter's version is taken if it fits `requires_python`.
+
+    Returns
+    -------
+    str
+        The environment's interpreter.
+
+    Raises
+    ------
+    ModuleLoadError
+        uv is not installed, there is no network, or the requirements cannot be had together.
+    """
+    wanted = sorted({*requirements, *_ALWAYS})
+    version = _fitting_python(requires_python)
+    text = "\n".join([version, sys.implementation.cache_tag or "", *wanted])
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    place = os.path.join(cache, "elf_pysandbox", "environments", name)
+    if not os.path.exists(os.path.join(place, "complete")):
+        _build(place, version, wanted, offline)
+    return os.path.join(place, "bin", "python")
+
+
+def _fitting_python(requires_python: str) -> str:
+    """Return what to ask uv for: this interpreter if its version fits."""
+    if not requires_python:
+        return sys.executable
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        fits = SpecifierSet(requires_python).contains(
+            ".".join(map(str, sys.version_info[:3])), prereleases=True
+        )
+    except InvalidSpecifier as error:
+        raise ModuleLoadError(f"the tool's requires-python cannot be read: {error}") from error
+    return sys.executable if fits else requires_python
+
+
+def _build(place: str, version: str, requirements: Sequence[str], offline: bool) -> None:
+    import shutil
+    import tempfile
+
+    uv = shutil.which("uv")
+    if uv is None:
+        raise ModuleLoadError(
+            "environment='managed' needs uv, which is not installed: python -m pip install 'elf-pysandbox[managed]'"
+        )
+    parent = os.path.dirname(place)
+    os.makedirs(parent, exist_ok=True)
+    building = tempfile.mkdtemp(prefix=".building-", dir=parent)
+    quiet = ["--quiet", *(["--offline"] if offline else [])]
+    try:
+        _uv([uv, "venv", *quiet, "--python", version, "--relocatable", "--clear", building], requirements)
+        python = os.path.join(building, "bin", "python")
+        # "--" keeps a requirement from being read as an option.
+        _uv([uv, "pip", "install", *quiet, "--python", python, "--", *requirements], requirements)
+        with open(os.path.join(building, "complete"), "w", encoding="utf-8") as file:
+            file.write("\n".join(requirements))
+        try:
+            os.rename(building, place)
+        except OSError:
+            if not os.path.exists(os.path.join(place, "complete")):
+                raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _uv(command: Sequence[str], requirements: Sequence[str]) -> None:
+    import subprocess
+
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ModuleLoadError(f"uv could not be run: {error}") from error
+    if done.returncode:
+        words = done.stderr.strip()[-2000:]
+        network = any(
+            sign in words.lower() for sign in ("network", "offline", "dns", "connect", "resolve host")
+        )
+        reason = (
+            "there is no network, and the packages are in no cache"
+            if network
+            else "uv could not install them"
+        )
+        raise ModuleLoadError(
+            f"no environment for {', '.join(requirements) or 'no packages'}: {reason}\n{words}"
+        )

@@ -130,6 +130,8 @@ class ToolHandler:
         strict: bool = False,
         check_result: bool = False,
         limits: Limits | None = None,
+        requirements: Sequence[str] = (),
+        environment: str = "host",
     ) -> Tool:
         """Add one tool: a live callable, ``"pkg.mod:function"``, ``"file.py:function"``, or a `Tool`.
 
@@ -144,6 +146,8 @@ class ToolHandler:
             See `Tool`.
         limits : Limits, optional
             The tool's own.
+        requirements, environment
+            What it needs installed, and where; see `Tool`.
 
         Raises
         ------
@@ -155,6 +159,8 @@ class ToolHandler:
         wanted: dict[str, Any] = {"strict": strict, "check_result": check_result, "limits": limits}
         options = {key: value for key, value in wanted.items() if value}
         tool = self._set.make(func, name, named=True, **options)
+        if requirements or environment != "host":
+            tool = tool.needing(requirements, environment=environment)
         return self._set.add([tool], replace_existing=replace)[0]
 
     def add_tools(self, source: Any, *, replace: bool = False) -> list[Tool]:

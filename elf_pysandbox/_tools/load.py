@@ -28,7 +28,13 @@ from elf_pysandbox._tools.tool import Tool
 
 
 def load(
-    target: str | Callable[..., Any], *, python_path: Sequence[str] = (), name: str | None = None
+    target: str | Callable[..., Any],
+    *,
+    python_path: Sequence[str] = (),
+    name: str | None = None,
+    requirements: Sequence[str] = (),
+    requires_python: str = "",
+    environment: str = "host",
 ) -> Tool:
     """Make a tool of a target.
 
@@ -42,6 +48,11 @@ def load(
         travels.
     name : str, optional
         What the tool is called; its function's name when left out.
+    requirements, requires_python
+        What it needs installed (PEP 508, PEP 440), besides what its source says (PEP 723). Checked before its first
+        call.
+    environment : {"host", "managed"}
+        "managed" builds an environment with the requirements by uv, and runs the tool there.
 
     Returns
     -------
@@ -54,6 +65,13 @@ def load(
     ToolNotFoundError
         The target names no function, or a callable that cannot be shipped.
     """
+    tool = _load(target, python_path, name)
+    if requirements or requires_python or environment != "host":
+        return tool.needing(requirements, requires_python, environment)
+    return tool
+
+
+def _load(target: str | Callable[..., Any], python_path: Sequence[str], name: str | None) -> Tool:
     if not isinstance(target, (str, os.PathLike)):
         from elf_pysandbox._tools.capture import capture
 

@@ -85,6 +85,9 @@ def dump(saved: Saved, key: bytes | None = None) -> JSON:
             "module": tool.context.key,
             "strict": tool.strict,
             "check_result": tool.check_result,
+            "environment": tool.environment,
+            "requirements": list(tool.context.requirements),
+            "requires_python": tool.context.requires_python,
         }
         known = saved.descriptions.get(tool.name)
         if known is not None:
@@ -112,8 +115,6 @@ def _module(tool: Tool) -> JSON:
         "is_package": context.is_package,
         "code_hash": context.code_hash,
         **_source(context.source_bytes),
-        "requirements": list(context.requirements),
-        "requires_python": context.requires_python,
         "values": base64.b64encode(context.values).decode("ascii"),
         "siblings": [
             {
@@ -253,19 +254,20 @@ def _tool(
     bare = {name: value for name, value in entry.items() if name != "digest"}
     if verify is not None and not _vouched([bare, module], entry.get("digest"), verify[0]):
         raise ModuleLoadError("it is not what its digest says")
-    context = _context(module).verify(accept_changes=accept_changes)
+    context = _context(module, entry).verify(accept_changes=accept_changes)
     tool = Tool(
         str(entry["name"]),
         context,
         str(entry["path"]),
         strict=bool(entry.get("strict")),
         check_result=bool(entry.get("check_result")),
+        environment=str(entry["environment"]),
     )
     data = entry.get("description")
     return tool, None if data is None else description_of(data, name=tool.name)
 
 
-def _context(module: JSON) -> ModuleContext:
+def _context(module: JSON, entry: JSON) -> ModuleContext:
     siblings = tuple(
         Sibling(str(s["name"]), str(s["path"]), _source_of(s), bool(s["is_package"]), str(s["code_hash"]))
         for s in module["siblings"]
@@ -275,8 +277,8 @@ def _context(module: JSON) -> ModuleContext:
         _source_of(module),
         str(module["path"]),
         siblings,
-        tuple(map(str, module["requirements"])),
-        str(module["requires_python"]),
+        tuple(map(str, entry["requirements"])),
+        str(entry["requires_python"]),
         bool(module["is_package"]),
         _decoded(module["values"]),
         code_hash=str(module["code_hash"]),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from elf_pysandbox._errors import ToolNotFoundError
+from elf_pysandbox._errors import ConfigurationError, ToolNotFoundError
 
 if TYPE_CHECKING:
     from elf_pysandbox._limits import Limits
@@ -33,6 +34,9 @@ class Tool:
         Take arguments of the annotated types, or what stands for one in JSON, and convert nothing else.
     check_result : bool
         Hold results against the return annotation; one that does not fit is `bad_result`.
+    environment : {"host", "managed"}
+        Where its requirements are looked for: in the pool's interpreter, or in an environment of its own, which uv
+        builds and keeps.
     named : bool
         Calls give every argument by name, also those that Python takes by position only.
     """
@@ -44,15 +48,33 @@ class Tool:
     policy: Policy | None = None
     strict: bool = False
     check_result: bool = False
+    environment: str = "host"
     named: bool = False
 
     def __post_init__(self) -> None:
+        if self.environment not in ("host", "managed"):
+            raise ConfigurationError(
+                f"Tool.environment must be 'host' or 'managed', not {self.environment!r}"
+            )
         if not self.path or not all(part.isidentifier() for part in self.path.split(".")):
             raise ToolNotFoundError(
                 f"{self.path!r} names no function of module {self.context.name!r}: write the name of a "
                 f"function, or a "
                 "dotted path such as Class.method"
             )
+
+    def needing(
+        self, requirements: Sequence[str], requires_python: str = "", environment: str = "host"
+    ) -> Tool:
+        """Return this tool with requirements added to those its source names."""
+        if isinstance(requirements, str) or not all(isinstance(item, str) for item in requirements):
+            raise ConfigurationError(
+                f"requirements must be a list of requirement strings, not {requirements!r}"
+            )
+        merged = tuple(dict.fromkeys((*self.context.requirements, *requirements)))
+        python = ",".join(part for part in (self.context.requires_python, requires_python) if part)
+        context = replace(self.context, requirements=merged, requires_python=python)
+        return replace(self, context=context, environment=environment)
 
     @cached_property
     def key(self) -> str:
@@ -73,7 +95,8 @@ class Tool:
     @cached_property
     def _identity(self) -> tuple[object, ...]:
         options = tuple(self.call_options)
-        return (self.key, self.name, self.limits, self.policy, options)
+        needs = (self.context.requirements, self.context.requires_python, self.environment)
+        return (self.key, self.name, self.limits, self.policy, needs, options)
 
     def __eq__(self, other: object) -> bool:
         if self is other:

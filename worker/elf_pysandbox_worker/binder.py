@@ -163,7 +163,7 @@ class Binder:
             has_default = parameter.default is not EMPTY or parameter.factory is not None
             if self._signature.fields and has_default and parameter.name not in given:
                 given[parameter.name] = _default(parameter)
-        args = []
+        args: list[Any] = []
         for parameter in self._positional:
             by_position = len(args) < count or parameter.kind == POSITIONAL_ONLY
             if not by_position or parameter.name not in given:
