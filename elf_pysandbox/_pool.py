@@ -180,7 +180,9 @@ class SandboxPool(concurrent.futures.Executor):
         from elf_pysandbox._tools import dependencies
 
         if tool.environment == "managed":
-            return interpreter_at(dependencies.managed_environment(context.requirements, context.requires_python))
+            return interpreter_at(
+                dependencies.managed_environment(context.requirements, context.requires_python)
+            )
         dependencies.check(context.requirements, context.requires_python, python=self._interpreter.python)
         return self._interpreter
 
