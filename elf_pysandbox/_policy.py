@@ -65,7 +65,10 @@ class Files:
     Attributes
     ----------
     read, write : tuple of str
-        Paths; a folder grants everything below it. `write` includes reading.
+        Paths; a folder grants everything below it. `write` includes reading. A tool has the rights of the path's
+        owner over what that owner has in it, private files too, also where the host program runs as root
+        (then by id-mapped mounts, Linux 5.12; where a file system has none, the rights of uid 65534): grant
+        no more than it needs.
     scratch_mb : int
         Size in MiB of a private, empty, writable directory for each call; 0 means none.
     """

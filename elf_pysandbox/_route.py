@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from elf_pysandbox._policy import Policy
     from elf_pysandbox._tools.tool import Tool
 
+# Where tools see their scratch directories (`elf_pysandbox_worker.isolation.mount_namespace`).
+_SCRATCH = "/scratch"
 # One thread each: a BLAS that starts one per core in every worker buys nothing on a pool and costs processes.
 _ENVIRONMENT = {
     "HOME": "/",
@@ -32,19 +34,16 @@ def confinement_of(policy: Policy, limits: Limits, max_workers: int, interpreter
     Raises
     ------
     ConfigurationError
-        A granted path does not exist, or a process grant that could not be held.
+        A granted path does not exist, or leaves no place for the scratch directory.
     """
     files = policy.files
+    scratch_mb = max(files.scratch_mb, limits.scratch_mb)
     for path in (*files.read, *files.write):
-        if not os.path.exists(path):
-            raise ConfigurationError(
-                f"the granted path {path!r} does not exist; create it or correct the grant"
-            )
+        _check_grant(path, scratch_mb > 0)
     modes: dict[str, str] = dict(policy.layer_modes())
     if limits.processes and modes["pid_namespace"] == "prefer":
         # Without one, a process that the tool left behind would outlive its call.
         modes["pid_namespace"] = "require"
-    scratch_mb = max(files.scratch_mb, limits.scratch_mb)
     workers = max_workers + 4  # those that are ending while their successors start
     environment = dict(_ENVIRONMENT)
     environment |= {name: os.environ[name] for name in policy.env if name in os.environ}
@@ -62,7 +61,19 @@ def confinement_of(policy: Policy, limits: Limits, max_workers: int, interpreter
         load_s=limits.load_s,
         workers=min(workers, 128) if scratch_mb else workers,
         env=environment,
+        grants_read=list(files.read),
     )
+
+
+def _check_grant(path: str, with_scratch: bool) -> None:
+    if not os.path.exists(path):
+        raise ConfigurationError(f"the granted path {path!r} does not exist; create it or correct the grant")
+    real = os.path.realpath(path)
+    if with_scratch and (real in ("/", _SCRATCH) or real.startswith(f"{_SCRATCH}/")):
+        raise ConfigurationError(
+            f"the granted path {path!r} leaves no place for the scratch directory, which appears at {_SCRATCH}: "
+            "grant only the folders that the tool needs, or set scratch_mb to 0"
+        )
 
 
 def host_limits_of(limits: Limits) -> HostLimits:

@@ -99,7 +99,7 @@ def test_an_id_that_owns_nothing_is_found_in_any_map(monkeypatch: pytest.MonkeyP
         ("", None),
     ):
         monkeypatch.setattr(user_namespace, "_read", lambda _path, text=text: text)
-        assert user_namespace._unowned("uid") == expected
+        assert user_namespace.unowned("uid") == expected
 
 
 @needs_root

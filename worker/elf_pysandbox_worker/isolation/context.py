@@ -10,6 +10,7 @@ import os
 from typing import Literal, Protocol
 
 from elf_pysandbox_worker.isolation.errors import Missing
+from elf_pysandbox_worker.isolation.grants import Grants
 from elf_pysandbox_worker.wire.messages import Confinement, LayerReport
 
 Door = Literal["keeper", "template"]
@@ -38,6 +39,12 @@ class Context:
         Read end of a pipe whose write end only the keeper holds: end of file means the keeper died.
     cgroup_joins : list of int
         Descriptors of `cgroup.procs` files that the template writes itself into.
+    grants : Grants
+        What the spec grants, as real paths.
+    owned : dict of str to int
+        Granted path -> descriptor of a detached tree in which its owner appears as the tool.
+    foreign : dict of str to str
+        Granted path -> why the tool does not have its owner's rights over it.
     tops : list of str
         What lies at the private root, beside the scratch directories.
     """
@@ -50,6 +57,9 @@ class Context:
         self.mapped = False
         self.alive = -1
         self.cgroup_joins: list[int] = []
+        self.grants = Grants()
+        self.owned: dict[str, int] = {}
+        self.foreign: dict[str, str] = {}
         self.tops: list[str] = []
 
     def holds(self, *names: str) -> bool:

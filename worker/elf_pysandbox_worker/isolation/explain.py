@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from elf_pysandbox_worker.isolation.context import Context
+from elf_pysandbox_worker.isolation.grants import below
 
 _NETWORK = "tools have no network"
 _PROGRAMS = "tools start no programs; there is no setting for it"
@@ -116,6 +117,8 @@ def explain_path(number: int, path: str, context: Context) -> str | None:
     written = _within(path, [*spec.write, *(["/scratch"] if spec.scratch_mb else [])])
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE):
         return _LIMITS[number]
+    if number == errno.EACCES and (foreign := _within(os.path.realpath(path), context.foreign)):
+        return f"{foreign} is granted, but {context.foreign[foreign]}"
     if number not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT) or written:
         return None
     if _within(path, spec.read):
@@ -132,8 +135,9 @@ def explain_path(number: int, path: str, context: Context) -> str | None:
     )
 
 
-def _within(path: str, tops: Collection[str]) -> bool:
-    return any(path == top or path.startswith(top.rstrip("/") + "/") for top in tops)
+def _within(path: str, tops: Collection[str]) -> str | None:
+    """Return the nearest of `tops` that `path` is or lies below."""
+    return max((top for top in tops if below(path, (top,))), key=len, default=None)
 
 
 def _path_of(error: OSError) -> str | None:

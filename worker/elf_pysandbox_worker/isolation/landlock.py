@@ -76,9 +76,9 @@ class Landlock:
         spec, version = context.spec, abi()
         handled = files_handled(version)
         with ruleset(version) as rules:
-            for path in spec.read:
+            for path in context.grants.read:
                 allow(rules, path, _READ & handled)
-            for path in (*spec.write, *([SCRATCH_ROOT] if spec.scratch_mb else [])):
+            for path in (*context.grants.write, *([SCRATCH_ROOT] if spec.scratch_mb else [])):
                 allow(rules, path, (_WRITE | _READ) & handled)
             for path in DEVICES:
                 allow(rules, path, _DEVICE & handled)

@@ -6,6 +6,8 @@ Decided here and nowhere else: the order, and what becomes of a layer that canno
 
 from __future__ import annotations
 
+import os
+
 from elf_pysandbox_worker.isolation import (
     capabilities,
     cgroup,
@@ -17,6 +19,7 @@ from elf_pysandbox_worker.isolation import (
     mount_namespace,
     namespaces,
     no_new_privs,
+    owners,
     rlimits,
     seccomp,
     session,
@@ -82,6 +85,9 @@ def apply_door(context: Context, door: Door) -> list[LayerReport]:
             _apply_layer(layer, context, door)
         if door == "template":
             _check_after(layer.name, context)
+        elif layer.name == "environment":
+            # Descriptors are closed, so what this opens stays; the first namespace takes the right to do it.
+            owners.take(context)
     return [context.reports[layer.name] for layer in LAYERS if layer.doors[-1] == door]
 
 
@@ -110,6 +116,10 @@ def _apply_layer(layer: Layer, context: Context, door: Door) -> None:
 
 def _check_after(name: str, context: Context) -> None:
     """Hold what no single layer can promise, as soon as it can be known and before seccomp."""
+    if name == "mount_namespace":
+        # The private root has them, or there is none: one that is left would be a way out.
+        while context.owned:
+            os.close(context.owned.popitem()[1])
     if name == "capabilities":
         # The change of uid is behind us, which would clear the signal; seccomp is not, which would deny it.
         lifeline.tie(context.alive)

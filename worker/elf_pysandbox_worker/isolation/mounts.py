@@ -8,6 +8,7 @@ yet.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -24,6 +25,10 @@ RDONLY = 0x1
 NOSUID = 0x2
 NODEV = 0x4
 NOEXEC = 0x8
+READ_ONLY = RDONLY | NOSUID | NODEV
+WRITABLE = NOSUID | NODEV | NOEXEC
+_IDMAP = 0x100000
+_RESOLVE_NO_SYMLINKS = 0x04
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 0x2, 0x4, 0x8
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
@@ -50,10 +55,16 @@ def tmpfs(target: str, options: str) -> None:
 def copy_tree(path: str, attributes: int) -> int:
     """Return a descriptor of a detached copy of the mounts at `path`, with `attributes` set on all of them.
 
+    `path` must be real: a symbolic link anywhere in it is refused with ELOOP, whoever put it there meanwhile.
     Recursive, because an ordinary user may not leave out mounts that lie below: they may hide something.
+    The copy is private: what is mounted outside later does not appear in it.
     """
-    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE
-    tree = libc.call("open_tree", _AT_FDCWD, os.fsencode(path), flags)
+    place = _open_real(path)
+    try:
+        flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE | _AT_EMPTY_PATH
+        tree = libc.call("open_tree", place, b"", flags)
+    finally:
+        os.close(place)
     try:
         set_attributes(tree, attributes, _AT_RECURSIVE)
     except BaseException:
@@ -62,10 +73,39 @@ def copy_tree(path: str, attributes: int) -> int:
     return tree
 
 
+def _open_real(path: str) -> int:
+    how = struct.pack("=3Q", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
+    try:
+        return libc.call(
+            "openat2", _AT_FDCWD, os.fsencode(path), ctypes.create_string_buffer(how, len(how)), len(how)
+        )
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
 def set_attributes(tree: int, attributes: int, recursive: int = 0) -> None:
-    """Add attributes to the mount that descriptor `tree` stands for."""
-    request = ctypes.create_string_buffer(struct.pack("=4Q", attributes, 0, 0, 0), 32)
+    """Add attributes to the mount that descriptor `tree` stands for, and make it private."""
+    request = ctypes.create_string_buffer(struct.pack("=4Q", attributes, 0, _MS_PRIVATE, 0), 32)
     libc.call("mount_setattr", tree, b"", _AT_EMPTY_PATH | recursive, request, 32)
+
+
+def map_ids(tree: int, user_namespace: int) -> None:
+    """Show the owners of a detached tree through the maps of a user namespace (mount_setattr(2)).
+
+    Mounts below the tree's own are mapped along if their file systems allow it, else none of them.
+
+    Raises
+    ------
+    OSError
+        EINVAL if the file system does not allow it, EPERM if this process may not do it.
+    """
+    request = ctypes.create_string_buffer(struct.pack("=4Q", _IDMAP, 0, 0, user_namespace), 32)
+    try:
+        libc.call("mount_setattr", tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, request, 32)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        libc.call("mount_setattr", tree, b"", _AT_EMPTY_PATH, request, 32)
 
 
 def attach(tree: int, target: str) -> None:

@@ -31,7 +31,7 @@ class UserNamespace:
 
     def apply(self, context: Context, door: Door) -> str:
         outside_user, outside_group = os.geteuid(), os.getegid()
-        nobody_user, nobody_group = _unowned("uid"), _unowned("gid")
+        nobody_user, nobody_group = unowned("uid"), unowned("gid")
         if context.privileged and nobody_user is not None and nobody_group is not None:
             _enter_mapped_from_outside(
                 f"0 {outside_user} 1\n{TOOL_ID} {nobody_user} 1\n",
@@ -99,18 +99,53 @@ def _fork_once(work: Callable[[], None]) -> int:
         os._exit(status)
 
 
-def _unowned(kind: str) -> int | None:
+def unowned(kind: str) -> int | None:
     """Return an id that exists in this user namespace and is not root's, 65534 if there is one such.
 
     In a container with few ids 65534 may not be mapped; then the last mapped one is the least likely to own
     files.
     """
-    ranges = [line.split() for line in _read(f"/proc/self/{kind}_map").splitlines()]
-    spans = [(int(first), int(first) + int(count)) for first, _, count in ranges]
-    if any(first <= NOBODY < end for first, end in spans):
+    known = spans(kind)
+    if any(first <= NOBODY < end for first, end in known):
         return NOBODY
-    last = max((end - 1 for _, end in spans), default=0)
+    last = max((end - 1 for _, end in known), default=0)
     return last or None
+
+
+def spans(kind: str) -> list[tuple[int, int]]:
+    """Return the ranges (first, end) of the ids that exist in this user namespace."""
+    ranges = [line.split() for line in _read(f"/proc/self/{kind}_map").splitlines()]
+    return [(int(first), int(first) + int(count)) for first, _, count in ranges]
+
+
+def make_for_maps(users: str, groups: str) -> int:
+    """Return the descriptor of a user namespace that holds no process: a pair of maps for mount_setattr(2).
+
+    Raises
+    ------
+    Unavailable, OSError
+    """
+    entered_read, entered_write = os.pipe()
+    done_read, done_write = os.pipe()
+
+    def enter_and_wait() -> None:
+        os.close(done_write)
+        libc.call("unshare", namespaces.CLONE_NEWUSER)
+        os.write(entered_write, b"1")
+        os.read(done_read, 1)
+
+    child = _fork_once(enter_and_wait)
+    os.close(entered_write)
+    try:
+        if not os.read(entered_read, 1):
+            raise Unavailable("the kernel refuses a user namespace", namespaces.REMEDY)
+        _write(f"/proc/{child}/uid_map", users)
+        _write(f"/proc/{child}/gid_map", groups)
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        for descriptor in (entered_read, done_read, done_write):
+            os.close(descriptor)
+        os.waitpid(child, 0)
 
 
 def _unmappable(error: OSError | None) -> Unavailable:

@@ -42,6 +42,8 @@ class Confinement(Struct, frozen=True, array_like=True):
         The most workers the template may have at once (sizes RLIMIT_NPROC and the cgroup).
     env : dict of str to str
         The whole environment of the tool.
+    grants_read : list of str
+        Those of `read` that the user granted: not the interpreter's own.
     """
 
     layers: dict[str, str]
@@ -57,6 +59,7 @@ class Confinement(Struct, frozen=True, array_like=True):
     load_s: float
     workers: int
     env: dict[str, str]
+    grants_read: list[str] = []
 
 
 class LayerReport(Struct, frozen=True, array_like=True):
