@@ -288,6 +288,18 @@ class SandboxPool(concurrent.futures.Executor):
         """`outcome` for a running event loop."""
         return await self._calls.arun(self._request(tool, "call", args, kwargs, {}))
 
+    async def aoperation(
+        self,
+        name: str,
+        tool: Any,
+        /,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        **options: str,
+    ) -> Outcome:
+        """`operation` for a running event loop."""
+        return await self._calls.arun(self._request(tool, name, tuple(args), kwargs or {}, options))
+
     def astream(self, tool: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Event]:
         """`stream` for a running event loop."""
         return self._calls.astream(self._request(tool, "call", args, kwargs, {}))

@@ -184,6 +184,9 @@ def _show(event: NodeEvent) -> None:
     else:
         line, colour = f"  ✗ {event.node} {event.status} {1000 * event.seconds:.0f} ms", "red"
     click.echo(click.style(line, fg=colour) if colours() else line, err=True)
+    if event.lost:
+        line = f"  ! {event.node} changed {', '.join(event.lost)} in place: that is lost; return it instead"
+        click.echo(click.style(line, fg="yellow") if colours() else line, err=True)
 
 
 def _watch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
     from elf_pysandbox.config.document import NodePlan
 
 _FAIL = OnError()
+_log = logging.getLogger(__name__)
+
+# What a worker prints for the option `watch`; its own file is not imported here.
+MARK = "elf_pysandbox: changed in place, and lost: "
+
+
+def _watch(kwargs: Mapping[str, Any]) -> dict[str, str]:
+    """Ask for changes in place to be told, where an argument is such that they can be."""
+    return {"watch": "1"} if any(isinstance(value, (dict, list)) for value in kwargs.values()) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,8 @@ class NodeEvent:
     status : str
         How the call ended, "" at the start.
     error : NodeError or None
+    lost : tuple of str
+        Parameters that the tool changed in place: such changes are lost.
     """
 
     node: str
@@ -56,6 +68,7 @@ class NodeEvent:
     attempt: int = 1
     status: str = ""
     error: NodeError | None = None
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +246,9 @@ class PythonNode:
         if isinstance(kwargs, Outcome):
             return self._settle(ready, kwargs, 0, begun)
         outcome, attempts = attempt(
-            lambda: ready.view.outcome(ready.tool, **kwargs), self.config.retry, self._retried(begun)
+            lambda: ready.view.operation("call", ready.tool, (), kwargs, **_watch(kwargs)),
+            self.config.retry,
+            self._retried(begun),
         )
         return self._settle(ready, outcome, attempts, begun)
 
@@ -245,7 +260,9 @@ class PythonNode:
         if isinstance(kwargs, Outcome):
             return self._settle(ready, kwargs, 0, begun)
         outcome, attempts = await aattempt(
-            lambda: ready.view.aoutcome(ready.tool, **kwargs), self.config.retry, self._retried(begun)
+            lambda: ready.view.aoperation("call", ready.tool, (), kwargs, **_watch(kwargs)),
+            self.config.retry,
+            self._retried(begun),
         )
         return self._settle(ready, outcome, attempts, begun)
 
@@ -290,7 +307,7 @@ class PythonNode:
                 outcome = Outcome("bad_result", error=problem, stdout=outcome.stdout, stderr=outcome.stderr)
                 problem.outcome = outcome
             else:
-                self._end(begun, attempts, "ok", None)
+                self._end(begun, attempts, "ok", None, self._lost(outcome.stderr))
                 return changes
         failed = error_of(self.id, outcome, attempts)
         self._end(begun, attempts, outcome.status, failed)
@@ -303,9 +320,24 @@ class PythonNode:
             changes |= ready.output.default(self._rule.value)
         return changes
 
-    def _end(self, begun: float, attempts: int, status: str, error: NodeError | None) -> None:
+    def _end(
+        self, begun: float, attempts: int, status: str, error: NodeError | None, lost: tuple[str, ...] = ()
+    ) -> None:
         if self._listen is not None:
-            self._listen(NodeEvent(self.id, "end", time.monotonic() - begun, attempts, status, error))
+            self._listen(NodeEvent(self.id, "end", time.monotonic() - begun, attempts, status, error, lost))
+
+    def _lost(self, stderr: str) -> tuple[str, ...]:
+        """Return the parameters that the tool changed in place, as its worker told, and log them."""
+        if MARK not in stderr:
+            return ()
+        names = tuple(stderr.rpartition(MARK)[2].splitlines()[0].split(", "))
+        _log.warning(
+            "node %r: %s changed %s in place; that is lost with its process, return it instead",
+            self.id,
+            self.config.function,
+            ", ".join(names),
+        )
+        return names
 
     def _named(self, error: BaseException, failed: NodeError) -> BaseException:
         error.node_error = failed  # type: ignore[attr-defined]

@@ -63,6 +63,18 @@ def test_the_state_is_returned_with_the_result_and_not_changed(pool: SandboxPool
     assert state == {"n": 1}
 
 
+def test_a_change_in_place_is_reported_as_lost(pool: SandboxPool, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[NodeEvent] = []
+    for parameters in ({"state": "${state}"}, {"x": "${state.rows}"}):
+        function = "grow" if "state" in parameters else "later"
+        config = PythonNodeConfig(source=SOURCE, function=function, parameters=parameters)
+        made = PythonNode(config, pool=pool, listen=seen.append)
+        made.run({"n": 1, "rows": [1]})
+        asyncio.run(made.execute({"n": 1, "rows": [1]}))
+    assert [event.lost for event in seen if event.phase == "end"] == [("state",), ("state",), (), ()]
+    assert "grow changed state in place; that is lost with its process" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("output", "changes"),
     [

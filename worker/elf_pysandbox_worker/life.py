@@ -192,6 +192,7 @@ def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes | bytearr
     if call.op != "call":
         return operations.run(call.op, tool, target, call, buffers)
     args, kwargs = values.unpack(call.arguments, buffers, caps=values.TRUSTED_CAPS)
+    given = kwargs
     if target.convert is not None:
         args, kwargs = target.convert(args, kwargs, call.options)
     try:
@@ -205,6 +206,10 @@ def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes | bytearr
         return _drive(result, target.kind, call)
     if target.kind != loading.SYNC:
         result = _drive(result, target.kind, call)
+    if "watch" in call.options:
+        from elf_pysandbox_worker import watching
+
+        watching.tell_changes(given, call, buffers)
     return _checked(target, result) if "check_result" in call.options else result
 
 
