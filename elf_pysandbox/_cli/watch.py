@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import Outcome, SandboxError, SandboxPool
+from elf_pysandbox import Outcome, PythonSecurityValidator, SandboxError, SandboxPool, Tool
 from elf_pysandbox._cli.completion import Target
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import colours, plain, print_failure
@@ -102,7 +102,9 @@ def _run(
     head = f"── {time.strftime('%H:%M:%S')} " + ", ".join(os.path.relpath(file) for file in changed)
     click.echo(head.rstrip())
     try:
-        outcome = pool.outcome(pool.load(target), *args, **kwargs)
+        tool = pool.load(target)
+        outcome = pool.outcome(tool, *args, **kwargs)
+        _check(pool, tool)
     except SandboxError as error:
         click.echo(f"{getattr(error, 'status', 'fault')}: {error}", err=True)
         return before
@@ -115,6 +117,18 @@ def _run(
     click.echo(f"ok, {1000 * outcome.usage.wall_s:.1f} ms ({1000 * spent:.0f} ms with loading)")
     _show(lines, before)
     return lines
+
+
+def _check(pool: SandboxPool, tool: Tool) -> None:
+    """Show what the language policy finds in the tool's module: also what this call did not come across."""
+    policy, context = pool.policy, tool.context
+    if policy.profile != "restricted" or not context.path.endswith(".py"):
+        return
+    granted = bool(policy.files.read or policy.files.write or policy.files.scratch_mb)
+    validator = PythonSecurityValidator(policy.allowed_imports, files_granted=granted)
+    names = [sibling.name for sibling in context.siblings]
+    for found in validator.check(context.source_bytes, os.path.relpath(context.path), siblings=names):
+        click.echo(click.style(found.format(), fg="yellow") if colours() else found.format(), err=True)
 
 
 def _lines(outcome: Outcome) -> list[str]:

@@ -207,8 +207,18 @@ def test_rows_whose_workers_are_killed_run_again_and_are_told_once(tmp_path):
             killer.join()
             output.close()
     assert runner.counts.statuses == {"ok": ROWS}
-    assert runner.counts.retried > 0
     assert sorted(record["value"] for record in records(tmp_path / "out")) == list(range(ROWS))
+
+
+def test_a_row_whose_end_was_an_accident_runs_again_and_tells_how_often(tmp_path):
+    marks = tmp_path / "marks"
+    marks.mkdir(mode=0o777)
+    marks.chmod(0o777)
+    write_rows(tmp_path / "in", [{"path": str(marks / name)} for name in "ab"])
+    ended = run_map(tmp_path, "hang_once", "--write", str(marks), "--timeout", "1")
+    assert ended.exit_code == 0, ended.output
+    assert "2 retried" in ended.output
+    assert [record["attempts"] for record in records(tmp_path / "out")] == [2, 2]
 
 
 def kill(pid):

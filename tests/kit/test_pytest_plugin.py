@@ -405,10 +405,15 @@ def test_importing_the_plugin_imports_nothing_of_the_pool():
 
 
 def test_the_tool_handler_fixture_runs_its_tools_in_the_tests_sandbox(author):
-    pytest.importorskip("elf_pysandbox._tools.handler", reason="no ToolHandler in this version")
     body = """
+        import os, pytest
+
+        @pytest.mark.sandbox(timeout=0.5, profile="native")
         def test_handler(tool_handler, sandbox):
-            tool_handler.add_tool("tools.py:greet")
-            assert "greet" in tool_handler.names
+            here = os.path.dirname(os.path.abspath(__file__))
+            tool_handler.add_tools(f"{here}/tools.py")
+            assert tool_handler.execute("greet", {"name": "Ada"}) == "hello Ada"
+            with pytest.raises(TimeoutError):
+                tool_handler.execute("spin", {})
     """
     ends(author, body, passed=1)

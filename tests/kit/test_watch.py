@@ -71,6 +71,14 @@ def test_a_save_of_an_imported_module_and_a_broken_one_are_seen(watching, tmp_pa
     assert process.wait(30) == 0
 
 
+def test_each_save_is_checked_again_for_what_the_call_did_not_come_across(watching, tmp_path):
+    _, until = watching
+    until("}")
+    (tmp_path / "tool.py").write_text(TOOL + "\n\ndef other():\n    import subprocess\n")
+    shown = until("PSB301")
+    assert any(line.startswith("tool.py:8:") for line in shown)
+
+
 def save_by_renaming(path: Path, text: str) -> None:
     """Save as many editors do."""
     fresh = path.with_suffix(".tmp")
