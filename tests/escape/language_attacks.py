@@ -40,7 +40,7 @@ def _parse(block: str) -> Attack:
 # Too large to be written out.
 GENERATED = [
     Attack("source", "a deep sum", "PSB002", "x = " + "+".join(["1"] * 40_000) + "\n", control=False),
-    Attack("source", "deep unary operators", "PSB002", "x = " + "-" * 3000 + "1\n", control=False),
+    Attack("source", "deep unary operators", "PSB002", "x = " + "-" * 50_000 + "1\n", control=False),
     Attack("source", "a number of 5,000 digits", "SyntaxError", "x = " + "9" * 5000 + "\n", control=False),
 ]
 

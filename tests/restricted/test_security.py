@@ -85,7 +85,7 @@ def test_a_file_grant_and_allowed_imports_change_the_verdict():
         (b"# coding: klingon\nx = 1", "PSB003"),
         (b"x = '\xff'", "PSB003"),
         ("(" * 10_000, "PSB002"),
-        ("x = " + "-" * 5_000 + "1", "PSB002"),
+        ("x = " + "-" * 50_000 + "1", "PSB002"),
         ("x = " + "+".join(["1"] * 200_000), "PSB002"),
         ("\n".join(" " * i + "if x:" for i in range(200)), "PSB002"),
         ("x = " + "[" * 150 + "]" * 150 + ".a" * 100_000, "PSB002"),
