@@ -65,7 +65,7 @@ def _value_of(ending: Ending) -> Any:
     assert ending.value is not None
     data, buffers = ending.value
     value = unpack(data, buffers)
-    if ending.items and not ending.streamed:
+    if ending.generator:
         return [unpack(*item) for item in ending.items]
     return value
 

@@ -33,8 +33,8 @@ class Ending(msgspec.Struct):
     message : str
         What happened, in one sentence, when no exception of the tool tells it.
     value : Packed or None
-    items : list of Packed
-        What a generator yielded and nobody took as an event.
+    generator, items : bool, list of Packed
+        Whether the tool was a generator whose items nobody took as events, and those items.
     error : ErrorData or None
     output : dict of int to list of str
         Stream number -> pieces of text.
@@ -44,7 +44,7 @@ class Ending(msgspec.Struct):
     message: str = ""
     value: Packed | None = None
     items: list[Packed] = []
-    streamed: bool = False
+    generator: bool = False
     error: ErrorData | None = None
     refused: Refused | None = None
     output: dict[int, list[str]] = {}

@@ -11,6 +11,7 @@ The bytes come from a hostile peer: whatever they are, `advance` returns an endi
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 QUEUED, STARTING, RUNNING, DYING, SETTLED = range(5)
 
-_CHUNK = 1 << 18
+_CHUNK = (
+    1 << 16
+)  # of a first read: what malloc serves from its heap, 10 times cheaper than a mapping of its own
+_LARGE = 1 << 18
 _SMALL = 1 << 16
 _ATTEMPTS = 8  # templates that may die under a call before it begins; of workers, the square of it
 _VERDICT_S = 5.0  # for a dead worker's or template's cause of death to be told
@@ -64,7 +68,7 @@ class Flight:
     __slots__ = (
         "_attempts", "_born", "_ending", "_items", "_items_bytes", "_limits", "_output", "_output_bytes",
         "_reader", "_reason", "_sent_at", "_unsent", "admitted", "call_id", "channel", "deadline", "detach",
-        "engine", "notify", "phase", "pieces", "route", "sink", "template",
+        "engine", "may_wait", "notify", "phase", "pieces", "route", "sink", "template",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +87,7 @@ class Flight:
         self.detach: Callable[[], None] | None = None
         self._limits = limits
         self._born = self._sent_at = time.monotonic()
+        self.may_wait = False
         self.phase = QUEUED
         self.admitted = False
         self.deadline = self._born + limits.queue_s
@@ -274,34 +279,55 @@ class Flight:
             while self.phase == RUNNING:
                 found = reader.next()
                 if found is None:
-                    self._receive_rest(reader)
-                    return True
+                    if not self._receive_rest(reader):
+                        return True
+                    continue
                 self._hear(decode_from_worker(found[0]), found[1])
         except WireError as error:
             # Honest workers hold to the limits before they send, so too large is a lie like any other.
             self._settle(Ending("crashed", f"the worker broke the protocol: {error}"))
         return False
 
-    def _receive_rest(self, reader: FrameReader) -> None:
-        """Receive what is here of a large frame straight into its place."""
+    def _receive_rest(self, reader: FrameReader) -> bool:
+        """Receive what is here of a large buffer straight into its place; whether it is complete now."""
         assert self.channel is not None
         room = reader.room()
         if room is None:
-            return
+            return self._receive_bytes(reader)
         try:
-            while room is not None and len(room):
+            while room is not None:
                 count = self.channel.sock.recv_into(room, 0, socket.MSG_DONTWAIT)
                 if count == 0:
-                    return
+                    return False
                 reader.filled(count)
                 room = reader.room()
         except BlockingIOError:
-            pass
+            return False
+        return True
+
+    def _receive_bytes(self, reader: FrameReader) -> bool:
+        """Receive the rest of a large bytes object as one object, if this thread may wait for it."""
+        assert self.channel is not None
+        want = reader.want()
+        if not self.may_wait or want < _LARGE:
+            return False
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            return False
+        # A worker that stops in the middle is left at the deadline, with what has come (socket(7), SO_RCVTIMEO).
+        timeout = struct.pack("ll", int(left), int(left % 1 * 1e6) + 1)
+        self.channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        try:
+            data = self.channel.sock.recv(want, socket.MSG_WAITALL)
+        except OSError:
+            return False
+        reader.feed(data)
+        return len(data) == want
 
     def _hear(self, message: FromWorker, buffers: Any) -> bool:
         kind = type(message)
         if kind is Result and message.id == self.call_id:  # type: ignore[union-attr]
-            self._settle(Ending("ok", value=(message.value, buffers), usage=message.usage))  # type: ignore[union-attr]
+            self._settle_result(message, buffers)  # type: ignore[arg-type]
             return False
         if kind is Output:
             return self._hear_output(message)  # type: ignore[arg-type]
@@ -313,6 +339,13 @@ class Flight:
         state.advance(state.WORKER, state.RUNNING, message)
         # In order, and yet not an answer to this call: a forged id or status.
         raise WireError(f"{kind.__name__} answers no call of this worker")
+
+    def _settle_result(self, result: Result, buffers: Any) -> None:
+        generator = result.items >= 0 and self.sink is None
+        if generator and result.items != len(self._items):
+            raise WireError(f"{result.items} items were announced and {len(self._items)} came")
+        value = (result.value, buffers)
+        self._settle(Ending("ok", value=value, usage=result.usage, generator=generator))
 
     def _hear_output(self, message: Output) -> bool:
         text = message.text
@@ -432,7 +465,6 @@ class Flight:
         ending.queue_s = (self._sent_at if begun else now) - self._born
         ending.items = self._items
         ending.output = self._output
-        ending.streamed = self.sink is not None
         if self.template is not None:
             ending.layers = self.template.layers
         self._ending = ending

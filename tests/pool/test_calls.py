@@ -222,3 +222,24 @@ def test_an_exception_of_absurd_size_is_reported_cut_to_size(native_pool, kind):
     outcome = native_pool.outcome(tool(native_pool, "raise_huge"), kind)
     assert outcome.status == "raised"
     assert len(outcome.error.info.format()) < 300_000
+
+
+@pytest.mark.parametrize("name", ["count", "count_later"])
+def test_a_generator_that_yields_nothing_gives_an_empty_list(native_pool, name):
+    assert native_pool.call(tool(native_pool, name), 0) == []
+
+
+@pytest.mark.parametrize("size", [100_000, 1_000_000, 3_000_001])
+@pytest.mark.parametrize("door", ["call", "submit"])
+def test_large_arrays_and_bytes_cross_whole_in_both_doors(native_pool, size, door):
+    import numpy
+
+    echo = tool(native_pool, "echo")
+    for value in (bytes(size), bytearray(size), numpy.arange(size), [bytes(size), numpy.ones(size)]):
+        returned = (
+            native_pool.call(echo, value) if door == "call" else native_pool.submit(echo, value).result()
+        )
+        assert type(returned) is type(value)
+        assert (
+            numpy.array_equal(returned[-1], value[-1]) if isinstance(value, list) else len(returned) == size
+        )

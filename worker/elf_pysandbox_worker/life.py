@@ -13,7 +13,7 @@ import signal
 import socket
 import types
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -72,6 +72,12 @@ def main(worker_fd: int, tool: loading.LoadedTool, confine_worker: Callable[[int
         os._exit(status)
 
 
+class _Yielded(NamedTuple):
+    """What a generator tool comes to: its items are sent already."""
+
+    number: int
+
+
 def _nothing() -> None:
     return None
 
@@ -117,15 +123,26 @@ def _receive() -> tuple[Call, Sequence[bytes | bytearray]] | None:
     payload = parse_single(data)
     if payload is not None:
         return _decode_call(payload), ()
+    return _receive_large(data)
+
+
+def _receive_large(data: bytes) -> tuple[Call, Sequence[bytes | bytearray]] | None:
     reader = FrameReader(_CAPS)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=_FD)
     try:
         reader.feed(data)
         while (found := reader.next()) is None:
-            data = sock.recv(max(reader.want(), 1), socket.MSG_WAITALL)
-            if not data:
+            # Straight into the object that the tool will be given, in one system call.
+            room = reader.room()
+            if room is not None:
+                count = sock.recv_into(room, 0, socket.MSG_WAITALL)
+                reader.filled(count)
+            else:
+                data = sock.recv(max(reader.want(), 1), socket.MSG_WAITALL)
+                count = len(data)
+                reader.feed(data)
+            if not count:
                 return None
-            reader.feed(data)
     finally:
         sock.detach()
     return _decode_call(found[0]), found[1]
@@ -139,6 +156,7 @@ def _send(pieces: list[Any]) -> None:
             while sent < len(data):
                 sent += os.write(_FD, data[sent:])
             return
+        _widen()
         views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
         while views:
             sent = os.writev(_FD, views[:64])
@@ -146,6 +164,17 @@ def _send(pieces: list[Any]) -> None:
                 sent -= len(views.pop(0))
             if sent:
                 views[0] = views[0][sent:]
+
+
+def _widen() -> None:
+    """Let more of a large result be under way at once: fewer switches between the two processes."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=_FD)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+    except OSError:
+        pass
+    finally:
+        sock.detach()
 
 
 def _send_output(number: int, text: str) -> None:
@@ -172,9 +201,12 @@ def _serve(
         send(frame(encode(_failure(call, failure.classify(error), error))))
         return
     stream.flush()
+    items = -1
+    if type(value) is _Yielded:
+        items, value = value.number, None
     try:
         packed = values.pack(value, max_bytes=call.result_bytes)
-        pieces = frame(encode(Result(call.id, msgspec.Raw(packed.data), _usage())), packed.buffers)
+        pieces = frame(encode(Result(call.id, msgspec.Raw(packed.data), _usage(), items)), packed.buffers)
     except MemoryError as error:
         send(frame(encode(_failure(call, "memory_limit", error))))
     except BaseException as error:
@@ -234,9 +266,11 @@ def _explain_misfit(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 def _drive(result: Any, kind: str, call: Call) -> Any:
     if isinstance(result, types.GeneratorType):
+        count = 0
         for item in result:
             _send_item(item, call)
-        return None
+            count += 1
+        return _Yielded(count)
     import asyncio
 
     if isinstance(result, types.AsyncGeneratorType):
@@ -244,9 +278,12 @@ def _drive(result: Any, kind: str, call: Call) -> Any:
     return asyncio.run(result) if isinstance(result, types.CoroutineType) else result
 
 
-async def _drain(items: Any, call: Call) -> None:
+async def _drain(items: Any, call: Call) -> _Yielded:
+    count = 0
     async for item in items:
         _send_item(item, call)
+        count += 1
+    return _Yielded(count)
 
 
 def _send_item(item: Any, call: Call) -> None:

@@ -272,11 +272,12 @@ class Item(Struct, frozen=True, array_like=True, tag="item"):
 
 
 class Result(Struct, frozen=True, array_like=True, tag="result"):
-    """The call returned; `value` is packed."""
+    """The call returned; `value` is packed. `items`: how many a generator yielded, -1 if it was none."""
 
     id: int
     value: Raw
     usage: UsageData
+    items: int = -1
 
 
 class Failure(Struct, frozen=True, array_like=True, tag="failure"):
