@@ -1,0 +1,228 @@
+"""The commands about tools and sets of tools: list, inspect, schema, save, verify, call."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from elf_pysandbox import (
+    CallError,
+    SandboxError,
+    SandboxPool,
+    ToolHandler,
+    ToolHandlerError,
+    ToolNotFoundError,
+)
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.options import arguments_from, call_options, grant_options, limits_from, policy_from
+from elf_pysandbox._cli.printing import envelope, error_fields, print_failure, show_value
+
+FORMATS = ("json", "openai", "openai-responses", "anthropic", "gemini", "mcp")
+_KEY = click.option("--key-file", type=click.Path(exists=True, dir_okay=False), help="Key of the set's HMAC.")
+_PATH = click.option("--python-path", multiple=True, metavar="FOLDER", help="Search modules there first.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@contextlib.contextmanager
+def _told(as_json: bool = False) -> Iterator[None]:
+    """Tell an error of tools or sets, and end with its exit code."""
+    try:
+        yield
+    except SandboxError as error:
+        status = error.status if isinstance(error, CallError) else "not_found"
+        status = status if isinstance(error, (CallError, ToolHandlerError)) else "fault"
+        if as_json:
+            click.echo(json.dumps({"status": status, "value": None, "error": error_fields(error)}))
+        else:
+            click.echo(f"{status}: {error}", err=True)
+        sys.exit(EXIT_OF_STATUS[status])
+
+
+def _key(key_file: str | None) -> bytes | None:
+    if key_file is None:
+        return None
+    with open(key_file, "rb") as file:
+        return file.read().strip()
+
+
+@click.command("list")
+@click.argument("places", nargs=-1, required=True, metavar="PATH...")
+@_PATH
+@_JSON
+def list_tools(places: tuple[str, ...], python_path: tuple[str, ...], as_json: bool) -> None:
+    """List the tools in files, folders or modules. Nothing is run: sources are only read.
+
+    \b
+    Example:
+      pysandbox list examples/text_tools.py
+    """
+    with _told(as_json):
+        handler = ToolHandler(python_path=python_path)
+        for place in places:
+            handler.add_tools(place)
+        tools = [handler.get(name) for name in handler.names]
+    if as_json:
+        rows = [{"name": tool.name, "module": tool.context.name, "file": tool.context.path} for tool in tools]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    width = max(len(tool.name) for tool in tools)
+    for tool in tools:
+        click.echo(f"{tool.name:<{width}}  {os.path.relpath(tool.context.path)}:{tool.path}")
+
+
+@click.command()
+@click.argument("target")
+@grant_options
+@_PATH
+@_JSON
+def inspect(target: str, python_path: tuple[str, ...], as_json: bool, **grants: Any) -> None:
+    """Show what a tool is: signature, documentation, module, what travels with it.
+
+    \b
+    Example:
+      pysandbox inspect examples/text_tools.py:word_count
+    """
+    with _told(as_json), _pool(grants) as pool:
+        handler = ToolHandler(pool, python_path=python_path)
+        tool = handler.add_tool(target)
+        description = handler.description(tool.name)
+    context = tool.context
+    facts = {
+        "module": context.name,
+        "file": context.path,
+        "code_hash": context.code_hash,
+        "siblings": [sibling.name for sibling in context.siblings],
+        "imports": list(context.imports),
+        "requirements": list(context.requirements),
+        "requires_python": context.requires_python,
+    }
+    if as_json:
+        click.echo(json.dumps({**description.to_dict(), "context": facts}, ensure_ascii=False, indent=2))
+        return
+    click.echo(f"{description.name}{description.signature}  [{description.kind}]")
+    if description.text:
+        click.echo(f"\n{description.text}\n")
+    for name, schema in description.parameters.get("properties", {}).items():
+        click.echo(f"  {name}: {schema.get('description') or json.dumps(schema)}")
+    for name, fact in facts.items():
+        if fact:
+            click.echo(f"{name}: {', '.join(fact) if isinstance(fact, list) else fact}")
+
+
+@click.command()
+@click.argument("target")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="json", help="Whose shape to print.")
+@click.option("--strict", is_flag=True, help="Ask for the provider's strict mode.")
+@grant_options
+@_PATH
+def schema(target: str, format_: str, strict: bool, python_path: tuple[str, ...], **grants: Any) -> None:
+    """Print the declaration of a tool for a provider, made in a confined worker.
+
+    \b
+    Example:
+      pysandbox schema examples/text_tools.py:word_count --format anthropic
+    """
+    with _told(), _pool(grants) as pool:
+        handler = ToolHandler(pool, python_path=python_path)
+        tool = handler.add_tool(target)
+        declared = handler.describe(tool.name, format_, strict=strict)
+    click.echo(json.dumps(declared, ensure_ascii=False, indent=2))
+
+
+@click.command()
+@click.argument("places", nargs=-1, required=True, metavar="TARGET...")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), required=True, help="The file to write.")
+@_KEY
+@_PATH
+def save(places: tuple[str, ...], output: str, key_file: str | None, python_path: tuple[str, ...]) -> None:
+    """Save tools of files, folders, modules or targets as one set that needs none of them. Nothing is run.
+
+    \b
+    Example:
+      pysandbox save examples/text_tools.py -o tools.json
+    """
+    with _told():
+        handler = ToolHandler(python_path=python_path)
+        for place in places:
+            handler.add_tools(place)
+        handler.save(output, key=_key(key_file))
+    click.echo(f"{len(handler)} tools saved to {output}: {', '.join(handler.names)}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@_KEY
+@_JSON
+def verify(file: str, key_file: str | None, as_json: bool) -> None:
+    """Hold a saved set of tools against its digests. Nothing is run.
+
+    \b
+    Example:
+      pysandbox verify tools.json
+    """
+    with _told(as_json):
+        handler = ToolHandler.load(file, key=_key(key_file))
+    if as_json:
+        click.echo(json.dumps({"status": "ok", "tools": list(handler.names)}))
+    else:
+        click.echo(f"{file}: {len(handler)} tools, as they were saved: {', '.join(handler.names)}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("name")
+@_KEY
+@call_options
+@_JSON
+def call(
+    file: str,
+    name: str,
+    key_file: str | None,
+    arguments: str | None,
+    pairs: tuple[str, ...],
+    as_json: bool,
+    **grants: Any,
+) -> None:
+    """Call the tool NAME of a saved set.
+
+    \b
+    Example:
+      pysandbox call tools.json word_count --args '{"text": "to be or not to be"}'
+
+    \b
+    Exit codes as of `pysandbox run`.
+    """
+    args, kwargs = arguments_from(arguments, pairs)
+    with _told(as_json), _pool(grants) as pool:
+        handler = ToolHandler.load(file, key=_key(key_file), pool=pool)
+        try:
+            tool = handler.get(name)
+        except ToolNotFoundError as error:
+            raise ToolNotFoundError(f"{error} in {file}") from None
+        outcome = pool.outcome(tool, *args, **kwargs)
+    if as_json:
+        click.echo(json.dumps(envelope(outcome), ensure_ascii=False))
+    elif outcome.ok:
+        click.echo(show_value(outcome.value))
+    else:
+        print_failure(outcome)
+    sys.exit(EXIT_OF_STATUS[outcome.status])
+
+
+def _pool(grants: dict[str, Any]) -> SandboxPool:
+    limits = limits_from(grants["timeout"], grants["cpu"], grants["memory"])
+    policy = policy_from(
+        grants["profile"],
+        grants["imports"],
+        grants["read"],
+        grants["write"],
+        grants["scratch"],
+        grants["env"],
+    )
+    return SandboxPool(1, policy=policy, limits=limits)
