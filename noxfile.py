@@ -84,3 +84,16 @@ def docs(session: nox.Session) -> None:
     install(session, "test", "docs")
     session.run("mkdocs", "build", "--strict", "--site-dir", "site")
     session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session(python="3.13")
+def elf(session: nox.Session) -> None:
+    """Hold the ELF integration against a checkout of ELF: ``nox -s elf -- path/to/elf0``."""
+    if len(session.posargs) != 1:
+        session.error("name a checkout of https://github.com/emson/elf0: nox -s elf -- path/to/elf0")
+    checkout = os.path.abspath(session.posargs[0])
+    install(session, "test")
+    session.install("-e", checkout, "pytest-asyncio>=1", "pytest-timeout>=2.4", "pytest-cov>=6")
+    session.run(
+        "pytest", "-p", "no:asyncio", "tests/integrations/test_elf.py", env={"PYSANDBOX_TEST_ELF": checkout}
+    )
