@@ -59,7 +59,7 @@ def list_tools(places: tuple[str, ...], python_path: tuple[str, ...], as_json: b
     """List the tools in files, folders or modules. Nothing is run: sources are only read.
 
     \b
-    Example:
+    Examples:
       pysandbox list examples/text_tools.py
     """
     with _told(as_json):
@@ -85,7 +85,7 @@ def inspect(target: str, python_path: tuple[str, ...], as_json: bool, **grants: 
     """Show what a tool is: signature, documentation, module, what travels with it.
 
     \b
-    Example:
+    Examples:
       pysandbox inspect examples/text_tools.py:word_count
     """
     with _told(as_json), _pool(grants) as pool:
@@ -125,7 +125,7 @@ def schema(target: str, format_: str, strict: bool, python_path: tuple[str, ...]
     """Print the declaration of a tool for a provider, made in a confined worker.
 
     \b
-    Example:
+    Examples:
       pysandbox schema examples/text_tools.py:word_count --format anthropic
     """
     with _told(), _pool(grants) as pool:
@@ -144,7 +144,7 @@ def save(places: tuple[str, ...], output: str, key_file: str | None, python_path
     """Save tools of files, folders, modules or targets as one set that needs none of them. Nothing is run.
 
     \b
-    Example:
+    Examples:
       pysandbox save examples/text_tools.py -o tools.json
     """
     with _told():
@@ -163,7 +163,7 @@ def verify(file: str, key_file: str | None, as_json: bool) -> None:
     """Hold a saved set of tools against its digests. Nothing is run.
 
     \b
-    Example:
+    Examples:
       pysandbox verify tools.json
     """
     with _told(as_json):
@@ -192,7 +192,7 @@ def call(
     """Call the tool NAME of a saved set.
 
     \b
-    Example:
+    Examples:
       pysandbox call tools.json word_count --args '{"text": "to be or not to be"}'
 
     \b
