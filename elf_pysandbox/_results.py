@@ -93,7 +93,8 @@ def error_of(ending: Ending) -> Exception:
         name = info.type if info.module == "builtins" else f"{info.module}.{info.type}"
         kind = raised_class(info)
         return kind(info.message if kind.__name__ != "ToolRaised" else f"{name}: {info.message}", info)
-    text = ending.message or f"{info.type}: {info.message}"
+    own = info.module.startswith("elf_pysandbox_worker")  # its type is ours: the message alone tells the user
+    text = ending.message or (info.message if own else f"{info.type}: {info.message}")
     if info.notes:
         text = "\n".join((text, *info.notes))
     error = ERROR_OF_STATUS[ending.status](text, info)
