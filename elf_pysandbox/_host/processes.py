@@ -15,13 +15,14 @@ import resource
 import signal
 import socket
 import struct
+from collections.abc import Sequence
 
 _SO_PASSCRED = 16
 _SO_PASSPIDFD = 76
 _SCM_CREDENTIALS = 2
 _SCM_PIDFD = 4
-_INT_SPACE = socket.CMSG_SPACE(4)
-_CREDENTIALS_SPACE = socket.CMSG_SPACE(12)
+_MOST_DESCRIPTORS = 253  # of one message (SCM_MAX_FD, unix(7))
+_READY_SPACE = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
 _READY_BYTES = 64
 
 
@@ -54,13 +55,15 @@ def receive_ready(sock: socket.socket) -> tuple[bytes, int]:
     BlockingIOError
         Nothing is there yet.
     """
-    space = _INT_SPACE if _PASSES_PIDFD else _CREDENTIALS_SPACE
-    data, ancillary, _flags, _address = sock.recvmsg(_READY_BYTES, space, socket.MSG_DONTWAIT)
+    data, ancillary, _flags, _address = sock.recvmsg(_READY_BYTES, _READY_SPACE, socket.MSG_DONTWAIT)
     pidfd = -1
+    unwanted = array.array("i")
     for level, kind, payload in ancillary:
         if level != socket.SOL_SOCKET:
             continue
-        if kind == _SCM_PIDFD:
+        if kind == socket.SCM_RIGHTS:
+            unwanted.frombytes(payload[: len(payload) - len(payload) % unwanted.itemsize])
+        elif kind == _SCM_PIDFD:
             pidfd = struct.unpack("i", payload[:4])[0]
         elif kind == socket.SCM_RIGHTS:
             # Nobody asked for descriptors: each would stay open here, and a worker could send many.
@@ -68,7 +71,10 @@ def receive_ready(sock: socket.socket) -> tuple[bytes, int]:
                 os.close(unwanted)
         elif kind == _SCM_CREDENTIALS:
             pidfd = _open_checked(struct.unpack("3i", payload[:12])[0])
-    return data, pidfd
+    for descriptor in unwanted:
+        os.close(descriptor)
+    # An honest worker sends none. They come before the pidfd: with no room for both that one would be lost.
+    return (b"\0" if unwanted else data), pidfd
 
 
 def stop_asking(sock: socket.socket) -> None:
@@ -95,11 +101,21 @@ def _open_checked(pid: int) -> int:
 
 
 def send_with_descriptors(sock: socket.socket, data: bytes, descriptors: list[int]) -> None:
-    """Send `data` with descriptors riding on its first byte (SCM_RIGHTS)."""
-    rights = array.array("i", descriptors)
-    sent = sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    """Send `data` with descriptors riding on its first byte (SCM_RIGHTS), as `socket.sendall` does."""
+    sent = sock.sendmsg([data], [_rights(descriptors)])
     if sent < len(data):
         sock.sendall(data[sent:])
+
+
+def send_at_once(sock: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
+    """Send `data`, with descriptors if there are any, without waiting; OSError if the peer does not read."""
+    ancillary = [_rights(descriptors)] if descriptors else []
+    if sock.sendmsg([data], ancillary, socket.MSG_DONTWAIT) < len(data):
+        raise BrokenPipeError("the peer does not read its channel")
+
+
+def _rights(descriptors: Sequence[int]) -> tuple[int, int, array.array[int]]:
+    return socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors)
 
 
 def kill(pidfd: int) -> None:

@@ -115,16 +115,14 @@ class Template:
         self.control.settimeout(_LOAD_SEND_S)
         for piece in frame(encode(load)):
             self.control.sendall(piece)
-        self.control.settimeout(None)
+        # Still with the time-out: behind a large bundle there may be no room at once.
         self.aim()
         self.restock()
+        self.control.settimeout(None)
 
-    def _tell(self, message: Any, descriptors: list[int] | None = None) -> None:
-        data = b"".join(frame(encode(message)))
-        if descriptors:
-            processes.send_with_descriptors(self.control, data, descriptors)
-        elif self.control.send(data, socket.MSG_DONTWAIT) < len(data):
-            raise BrokenPipeError("the template does not read its channel")
+    def _tell(self, message: Any, descriptors: Sequence[int] = ()) -> None:
+        # Never waiting: this runs under the engine's lock, and a template that does not read is given up.
+        processes.send_at_once(self.control, b"".join(frame(encode(message))), descriptors)
 
     def restock(self) -> None:
         """Send one more batch of worker channels; raises OSError when the template is gone or stuck."""
@@ -186,9 +184,12 @@ class Template:
         """Whether the template process has ended (a pidfd is readable then, pidfd_open(2))."""
         if self.ended:
             return True
+        pidfd = self.pidfd
+        if pidfd < 0:
+            return False
         poller = select.poll()
-        poller.register(self.pidfd, select.POLLIN)
-        return self.pidfd >= 0 and bool(poller.poll(0))
+        poller.register(pidfd, select.POLLIN)
+        return bool(poller.poll(0))
 
     def trim(self) -> None:
         """Let idle workers go that the demand of late does not need; some stay ready for the next call."""

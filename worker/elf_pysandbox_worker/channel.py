@@ -65,8 +65,11 @@ class Channel:
         WireError
             The peer sent bytes that are no message of this channel.
         """
-        data, descriptors, _flags, _address = socket.recv_fds(self.sock, _CHUNK, _MAX_FDS)
+        data, descriptors, flags, _address = socket.recv_fds(self.sock, _CHUNK, _MAX_FDS)
         self.descriptors.extend(descriptors)
+        if flags & socket.MSG_CTRUNC:
+            # The order of descriptors is their meaning: with one missing, every later one would be mistaken.
+            raise WireError("descriptors were lost: this process may not open so many")
         if not data:
             return False
         self._reader.feed(data)
