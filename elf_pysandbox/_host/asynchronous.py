@@ -31,7 +31,12 @@ class AsyncWait:
         try:
             self._loop.call_soon_threadsafe(self._wake)
         except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
+            # The loop is closed: nobody waits any more, and a place among the calls in flight must not stay taken.
+            # Not here: whoever notifies may hold locks.
+            self._engine.supervisor.run_soon(self._abandon)
+
+    def _abandon(self) -> None:
+        self.flight.cancel("the event loop that waited was closed")
 
     def _wake(self) -> None:
         if self._woken is None:

@@ -14,6 +14,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from elf_pysandbox._host import processes
 from elf_pysandbox._host.endings import Ending, HostLimits
 from elf_pysandbox._host.farewells import Farewells
 from elf_pysandbox._host.flight import SETTLED, Flight
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _ZYGOTE_STARTS = 6  # restart intensity: so many within the period below break the pool instead of spinning
 _ZYGOTE_PERIOD_S = 10.0
 _FAREWELL_S = 10.0  # for the kernel to end all namespaces on a busy machine
+_RESERVED = 4  # confinements of late for which a blank template waits
 
 
 class Route:
@@ -110,11 +112,15 @@ class Engine:
             flight.phase = SETTLED
             return True
 
-    def release(self, flight: Flight, ending: Ending) -> None:
-        """Let go of all that an ended flight held, and admit the next one."""
+    def release(self, flight: Flight, ending: Ending, *, begun: bool) -> None:
+        """Let go of all that an ended flight held, and admit the next one.
+
+        A worker whose call has not `begun` is as good as new, and may not even be forked yet: it goes back. Else the
+        template would be sent channels faster than it can use them up.
+        """
         channel, template = flight.channel, flight.template
-        keep = (
-            channel is not None and ending.status in ("ok", "raised") and self._can_serve_on(flight, channel)
+        keep = channel is not None and (
+            not begun or (ending.status in ("ok", "raised") and self._can_serve_on(flight, channel))
         )
         admitted = None
         with self._lock:
@@ -126,7 +132,7 @@ class Engine:
                 flight.detach()
             if keep and template is not None and not template.ended:
                 assert channel is not None
-                channel.calls += 1
+                channel.calls += begun
                 template.give_back(channel)
                 channel = None
             if template is not None and not template.ended:
@@ -200,7 +206,7 @@ class Engine:
         template.name, template.profile = route.load.bundle.entry, route.load.profile
         self._templates[route.key] = template
         self.supervisor.watch_load(template)
-        self._retire_unused()
+        self._retire_unused(template)
         return template
 
     def _loaded_from_reserve(self, route: Route) -> Template | None:
@@ -262,8 +268,11 @@ class Engine:
         """Start a blank template in reserve that can take the place of this one, unless one waits already."""
         with self._lock:
             recipe = (like.python, like.profile, encode(like.confinement))
-            waiting = self._reserve.setdefault(recipe, [])
-            waiting[:] = [template for template in waiting if not template.ended]
+            waiting = [template for template in self._reserve.pop(recipe, ()) if not template.ended]
+            self._reserve[recipe] = waiting  # the latest last
+            while len(self._reserve) > _RESERVED:
+                for unused in self._reserve.pop(next(iter(self._reserve))):
+                    self._end_template(unused)
             if self.closed or waiting:
                 return
             try:
@@ -273,11 +282,13 @@ class Engine:
             except OSError:
                 pass  # the next call that needs one meets the same error and tells it
 
-    def _retire_unused(self) -> None:
+    def _retire_unused(self, wanted: Template) -> None:
         surplus = len(self._templates) - self.max_templates
-        for key, template in list(self._templates.items()):
+        for key, template in sorted(self._templates.items(), key=lambda item: item[1].last_used):
             if surplus <= 0:
                 return
+            if template is wanted:
+                continue  # its first call is about to wait for it
             if template.ended or (not template.in_flight and not template.waiting):
                 self._end_template(template)
                 del self._templates[key]
@@ -289,6 +300,12 @@ class Engine:
             if template.verdict is None:
                 template.verdict = Ending("killed", "the template was killed")
             self._end_template(template)
+
+    def kill(self, template: Template) -> None:
+        """Kill a template that closed its channel; its keeper tells how it ended."""
+        with self._lock:
+            if not template.ended:
+                processes.kill(template.pidfd)
 
     def template_loaded(self, template: Template) -> None:
         """Take note that a template serves; start the next blank one, now that nobody waits for this."""

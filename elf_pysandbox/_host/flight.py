@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
 
 QUEUED, STARTING, RUNNING, DYING, SETTLED = range(5)
 
-_CHUNK = (
-    1 << 16
-)  # of a first read: what malloc serves from its heap, 10 times cheaper than a mapping of its own
+_CHUNK = 1 << 16  # of a first read: malloc's heap serves it, 10 times cheaper than a mapping of its own
 _LARGE = 1 << 18
 _SMALL = 1 << 16
 _ATTEMPTS = 8  # templates that may die under a call before it begins; of workers, the square of it
+_READS = 64  # of one `advance`: a peer faster than its reader must not keep the clocks unread
+_READS_STREAMED = 4  # of one `advance` that feeds a sink, so that a slow reader slows the tool down
 _VERDICT_S = 5.0  # for a dead worker's or template's cause of death to be told
 _FRAME_SLACK = 1 << 16
+_LARGEST_STATUS = 0xFFFF  # of wait(2); the template's word, and what it runs is hostile
 _READY = frame(encode(Ready()))[0]
 _WORKER_STATUSES = frozenset(
     {"raised", "denied", "invalid_arguments", "not_found", "bad_result", "memory_limit"}
@@ -68,7 +70,7 @@ class Flight:
     __slots__ = (
         "_attempts", "_born", "_ending", "_items", "_items_bytes", "_limits", "_output", "_output_bytes",
         "_reader", "_reason", "_sent_at", "_unsent", "admitted", "call_id", "channel", "deadline", "detach",
-        "engine", "may_wait", "notify", "phase", "pieces", "route", "sink", "template",
+        "engine", "lock", "may_wait", "notify", "phase", "pieces", "route", "sink", "template",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +85,9 @@ class Flight:
     ) -> None:
         self.engine, self.route, self.call_id, self.pieces = engine, route, call_id, pieces
         self.notify, self.sink = notify, sink
+        # Held by whoever moves the flight: its driver, and a canceller from any other thread. Taken before the
+        # engine's lock, never after it.
+        self.lock = threading.RLock()
         # Told of a descriptor before it is closed: its number may be another flight's a moment later.
         self.detach: Callable[[], None] | None = None
         self._limits = limits
@@ -108,9 +113,10 @@ class Flight:
     @property
     def descriptor(self) -> int:
         """The worker's channel while it matters, else -1 (wait for `notify`)."""
-        if self.channel is None or self.phase not in (STARTING, RUNNING):
+        channel = self.channel
+        if channel is None or self.phase not in (STARTING, RUNNING):
             return -1
-        return self.channel.sock.fileno()
+        return channel.sock.fileno()
 
     @property
     def wants_write(self) -> bool:
@@ -121,21 +127,34 @@ class Flight:
 
     def advance(self) -> Ending | None:
         """Take in whatever happened; return the ending once there is one (and the same ever after)."""
-        try:
-            while self.phase != SETTLED and self._step():
-                pass
-        except Exception as error:
-            self._settle(Ending("fault", f"the sandbox failed at the host: {type(error).__name__}: {error}"))
-        return self._ending
+        with self.lock:
+            try:
+                self._move()
+            except Exception as error:
+                self._settle(
+                    Ending("fault", f"the sandbox failed at the host: {type(error).__name__}: {error}")
+                )
+            return self._ending
+
+    def _move(self) -> None:
+        reads = _READS if self.sink is None else _READS_STREAMED
+        while self.phase != SETTLED and self._step():
+            if self.phase == RUNNING:
+                reads -= 1
+                if reads <= 0:
+                    # There may be more: its descriptor says so again.
+                    self._check_clocks()
+                    return
 
     def cancel(self, reason: str = "the call was cancelled") -> bool:
         """End the call now: its worker dies. False when it has ended already."""
-        return self._settle(Ending("cancelled", reason))
+        with self.lock:
+            return self._settle(Ending("cancelled", reason))
 
     def process_gone(self) -> None:
         """Take note that the worker process ended; what it sent before is still taken in first."""
-        if self.phase == RUNNING:
-            while self.phase == RUNNING and self._step_running():
+        with self.lock:
+            while self.phase == RUNNING and self._step_running() and time.monotonic() < self.deadline:
                 pass
             if self.phase == RUNNING:
                 self._die("the worker process ended without an answer")
@@ -147,11 +166,13 @@ class Flight:
 
     def reject(self, reason: str) -> None:
         """End a flight that cannot be admitted."""
-        self._settle(Ending("rejected", reason))
+        with self.lock:
+            self._settle(Ending("rejected", reason))
 
     def fail(self, reason: str) -> None:
         """End a flight for which the sandbox itself failed."""
-        self._settle(Ending("fault", reason))
+        with self.lock:
+            self._settle(Ending("fault", reason))
 
     def _step(self) -> bool:
         """Make one move; return whether another may be possible at once."""
@@ -190,7 +211,9 @@ class Flight:
             return self._await_verdict()
         if self.channel.pidfd >= 0:  # it has served a call before
             return self._send()
-        self.deadline = float("inf") if not self.template.loaded else time.monotonic() + self._limits.queue_s
+        # A template says itself when it has loaded, and may lie: its word alone must not leave a call without an end.
+        ready_by = time.monotonic() if self.template.loaded else self.template.load_deadline
+        self.deadline = ready_by + self._limits.queue_s
         return True
 
     def _step_starting(self) -> bool:
@@ -206,6 +229,7 @@ class Flight:
         if not data:
             return self._lost_before_start()
         if data != _READY:
+            self.phase = RUNNING  # with its channel used, nobody else may have this worker
             self._settle(Ending("crashed", "the worker broke the protocol before its call"))
             return False
         return self._send()
@@ -329,7 +353,7 @@ class Flight:
         if kind is Result and message.id == self.call_id:  # type: ignore[union-attr]
             self._settle_result(message, buffers)  # type: ignore[arg-type]
             return False
-        if kind is Output:
+        if kind is Output and message.text and not buffers:  # type: ignore[union-attr]
             return self._hear_output(message)  # type: ignore[arg-type]
         if kind is Item:
             return self._hear_item((message.value, buffers))  # type: ignore[union-attr]
@@ -453,22 +477,24 @@ class Flight:
 
     def told_end(self, wait_status: int) -> None:
         """Settle with the worker's wait status, as its template tells it (supervisor only)."""
-        self._settle(_ending_of(wait_status, self._limits))
+        with self.lock:
+            self._settle(_ending_of(wait_status, self._limits))
 
     def _settle(self, ending: Ending) -> bool:
         """End the flight exactly once; False when somebody was faster."""
+        begun = self.phase != STARTING
         if not self.engine.claim(self):
             return False
         now = time.monotonic()
-        begun = self._sent_at > self._born
-        ending.wall_s = now - self._sent_at if begun else 0.0
-        ending.queue_s = (self._sent_at if begun else now) - self._born
+        sent = self._sent_at > self._born
+        ending.wall_s = now - self._sent_at if sent else 0.0
+        ending.queue_s = (self._sent_at if sent else now) - self._born
         ending.items = self._items
         ending.output = self._output
         if self.template is not None:
             ending.layers = self.template.layers
         self._ending = ending
-        self.engine.release(self, ending)
+        self.engine.release(self, ending, begun=begun)
         return True
 
 
@@ -480,6 +506,8 @@ def _ending_of(wait_status: int, limits: HostLimits) -> Ending:
     import os
     import signal
 
+    if not 0 <= wait_status <= _LARGEST_STATUS:
+        return Ending("crashed", "the worker process ended without an answer")
     if os.WIFEXITED(wait_status):
         code = os.WEXITSTATUS(wait_status)
         return Ending("crashed", f"the worker process exited by itself with code {code}, without an answer")

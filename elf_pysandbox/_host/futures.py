@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import select
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from elf_pysandbox._host.endings import Ending
 from elf_pysandbox._host.engine import Engine
 from elf_pysandbox._host.flight import Flight
 from elf_pysandbox._host.supervisor import Supervisor
+
+_SCAN_GAP_S = 0.001
 
 
 class CallFuture(concurrent.futures.Future[Any]):
@@ -41,24 +44,37 @@ class Deadlines:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self._lock = threading.Lock()
         self._next = float("inf")
         self.active: set[Submitted] = set()
+        supervisor.at_stop = self._cancel_all
 
     def note(self, deadline: float) -> None:
         """Make sure that there is a scan at this time or earlier."""
-        if deadline < self._next:
-            self._next = deadline
-            self._supervisor.at(deadline, self._scan)
+        with self._lock:
+            if deadline < self._next:
+                self._next = deadline
+                self._supervisor.at(deadline, self._scan)
 
     def _scan(self) -> None:
         now = time.monotonic()
-        if now < self._next:
-            return  # an older timer, overtaken by a nearer one
-        self._next = float("inf")
-        for submitted in [item for item in self.active if item.flight.deadline <= now]:
+        with self._lock:
+            if now < self._next:
+                return  # an older timer, overtaken by a nearer one
+            self._next = float("inf")
+        # Copies: other threads add to the set meanwhile.
+        for submitted in list(self.active):
+            if submitted.flight.deadline <= now:
+                submitted.step()
+        nearest = min((item.flight.deadline for item in list(self.active)), default=float("inf"))
+        if nearest != float("inf"):
+            self.note(max(nearest, now + _SCAN_GAP_S))
+
+    def _cancel_all(self) -> None:
+        """End what is still under way when the supervisor stops: nobody would drive it any more."""
+        for submitted in list(self.active):
+            submitted.flight.cancel("the pool was closed during the call")
             submitted.step()
-        if self.active:
-            self.note(min(item.flight.deadline for item in self.active))
 
 
 class Submitted:
@@ -102,22 +118,35 @@ class Submitted:
         """Set the flight going from the caller's thread; from then on the supervisor owns it."""
         supervisor = self._engine.supervisor
         supervisor.start()
-        ending = self._engine.begin(self.flight)
-        if ending is not None:
-            self._end(ending)
-            return
-        self._deadlines.active.add(self)
-        self._arm()
+        # The supervisor may be woken for it before this is through, hence the lock.
+        with self.flight.lock:
+            self._deadlines.active.add(self)
+            ending = self._engine.begin(self.flight)
+            finished = self._continue(ending)
+        if finished is not None:
+            self._finish(finished)
 
     def step(self) -> None:
         """Take in what happened (supervisor only)."""
-        if self._finished:
-            return
-        ending = self.flight.advance()
+        with self.flight.lock:
+            finished = None if self._finished else self._continue(self.flight.advance())
+        # Outside the lock: whoever waits for the future is told, and may do anything.
+        if finished is not None:
+            self._finish(finished)
+
+    def _continue(self, ending: Ending | None) -> Ending | None:
+        """Wait for the next event, or return the ending, once."""
         if ending is None:
-            self._arm()
-        else:
-            self._end(ending)
+            try:
+                self._arm()
+            except (OSError, ValueError) as error:
+                self.flight.fail(f"the call cannot be waited for: {error}")
+                ending = self.flight.advance()
+        if ending is not None:
+            self._finished = True
+            self._deadlines.active.discard(self)
+            self._detach()
+        return ending
 
     def _arm(self) -> None:
         flight, supervisor = self.flight, self._engine.supervisor
@@ -137,9 +166,3 @@ class Submitted:
 
     def _events(self) -> int:
         return select.EPOLLIN | select.EPOLLOUT if self._writes else select.EPOLLIN
-
-    def _end(self, ending: Ending) -> None:
-        self._finished = True
-        self._deadlines.active.discard(self)
-        self._detach()
-        self._finish(ending)

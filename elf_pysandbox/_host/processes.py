@@ -65,10 +65,6 @@ def receive_ready(sock: socket.socket) -> tuple[bytes, int]:
             unwanted.frombytes(payload[: len(payload) - len(payload) % unwanted.itemsize])
         elif kind == _SCM_PIDFD:
             pidfd = struct.unpack("i", payload[:4])[0]
-        elif kind == socket.SCM_RIGHTS:
-            # Nobody asked for descriptors: each would stay open here, and a worker could send many.
-            for (unwanted,) in struct.iter_unpack("i", payload[: len(payload) // 4 * 4]):
-                os.close(unwanted)
         elif kind == _SCM_CREDENTIALS:
             pidfd = _open_checked(struct.unpack("3i", payload[:12])[0])
     for descriptor in unwanted:

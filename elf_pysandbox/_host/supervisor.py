@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import os
 import select
 import signal
@@ -19,7 +20,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from elf_pysandbox._host import processes
 from elf_pysandbox._host.endings import Ending
 from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.decode import decode_from_keeper, decode_from_template
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from elf_pysandbox._host.templates import Template
     from elf_pysandbox._host.zygotes import Zygote
 
+_log = logging.getLogger("elf_pysandbox")
 _CHUNK = 1 << 16
 _TRIM_EVERY_S = 5.0  # idle workers beyond need live about so long: a burst is often followed by another
 _LOAD_STATUSES = frozenset({"load_failed", "denied", "memory_limit"})
@@ -67,6 +68,16 @@ def verdict_of_refusal(refused: Refused) -> Ending:
     return ending
 
 
+def _survive(job: Callable[[], None]) -> bool:
+    """Run a job; report and return False if it fails: the thread serves all calls, so it outlives any one."""
+    try:
+        job()
+    except Exception:
+        _log.exception("the sandbox failed at the host")
+        return False
+    return True
+
+
 class Supervisor:
     """The thread and what it watches; created with its engine, started with the first template."""
 
@@ -83,6 +94,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._refilling: set[Template] = set()
+        self.at_stop: Callable[[], None] | None = None
 
     # -- asked for by other threads -----------------------------------------------------------------
 
@@ -120,6 +132,8 @@ class Supervisor:
                 self._epoll.unregister(descriptor)
             except OSError:
                 pass  # closed already: the kernel has forgotten it
+            except ValueError:
+                pass  # the supervisor was stopped
 
     def refill(self, template: Template) -> None:
         """Restock a template soon."""
@@ -163,6 +177,10 @@ class Supervisor:
         self._poke()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
+        self._run_jobs()
+        if self.at_stop is not None:
+            self.at_stop()
+        self._run_jobs()
         self._epoll.close()
         os.close(self._wake_fd)
 
@@ -181,14 +199,17 @@ class Supervisor:
                     os.eventfd_read(self._wake_fd)
                     continue
                 handler = self._handlers.get(descriptor)
-                if handler is not None:
-                    handler()
+                if handler is not None and not _survive(handler):
+                    self.unregister(descriptor)  # or it would fail again at once, for ever
             self._sleeps_until = 0.0
-            while self._jobs:
-                self._jobs.popleft()()
+            self._run_jobs()
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
-                heapq.heappop(self._timers)[2]()
+                _survive(heapq.heappop(self._timers)[2])
+
+    def _run_jobs(self) -> None:
+        for _ in range(len(self._jobs)):
+            _survive(self._jobs.popleft())
 
     def _timeout(self) -> float:
         if self._jobs:
@@ -201,8 +222,8 @@ class Supervisor:
         return -1.0 if until == float("inf") else max(until - time.monotonic(), 0.0) + 0.001
 
     def _trim(self) -> None:
-        self._engine.trim()
         self.at(time.monotonic() + _TRIM_EVERY_S, self._trim)
+        self._engine.trim()
 
     # -- what came in -----------------------------------------------------------------------------------
 
@@ -251,7 +272,7 @@ class Supervisor:
             # The keeper tells how it ended; from here nothing more will come.
             if not template.ended:
                 self.unregister(template.control.fileno())
-            processes.kill(template.pidfd)
+            self._engine.kill(template)
 
     def _hear(self, template: Template, message: FromTemplate) -> None:
         template.state = state.advance(state.TEMPLATE_SAYS, template.state, message)

@@ -255,6 +255,92 @@ return 'sent'
     assert _descriptors() <= before + 100, "2,500 were sent each time"
 
 
+def test_descriptors_sent_with_the_first_word_stay_neither_and_do_not_save_the_worker(
+    pool: SandboxPool,
+) -> None:
+    module = """
+import array, socket
+from elf_pysandbox_worker import life
+plain = os.write
+
+def with_descriptors(fd, data):
+    if data != life._READY:
+        return plain(fd, data)
+    channel = socket.socket(fileno=3)
+    channel.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [2] * 20))])
+    return len(data) if channel.detach() else 0
+
+os.write = with_descriptors
+"""
+    source = HELPERS + module + "\ndef attack():\n    return 'ran'\n"
+    tool = pool.load_source(source, "attack", name="attack")
+    outcomes = [pool.outcome(tool)]
+    before = _descriptors()
+    outcomes += [pool.outcome(tool) for _ in range(20)]
+    assert {outcome.status for outcome in outcomes} == {"crashed"}
+    assert _descriptors() <= before + 30, "400 were sent"
+    assert serves_on(pool)
+
+
+FLOODS = {
+    "output of nothing": "data = frame(packed(['output', 1, ''])) * 4000",
+    "output with buffers": "data = (struct.pack('<IHHQ', 11, 1, 0, 9) + packed(['output', 1, 'x']) + b'x' * 9) * 3000",
+}
+
+
+@pytest.mark.parametrize("body", FLOODS.values(), ids=FLOODS.keys())
+def test_a_flood_that_no_limit_counts_ends_its_call_and_starves_no_other(
+    pool: SandboxPool, body: str
+) -> None:
+    source = HELPERS + "\ndef attack():\n    " + body + "\n    while True: write(data)\n"
+    flood = pool.submit_outcome(pool.load_source(source, "attack", name="attack"))
+    assert serves_on(pool)
+    assert flood.result(30).status == "crashed"
+
+
+def test_an_endless_stream_is_read_as_fast_as_it_is_taken_and_ends_at_the_wall_limit(
+    pool: SandboxPool,
+) -> None:
+    body = "data = frame(packed(['item', 0])) * 4000\nwhile True: write(data)\nyield"
+    source = HELPERS + "\ndef attack():\n" + "".join(f"    {line}\n" for line in body.splitlines())
+    view = pool.with_options(limits=Limits(wall_s=1))
+    *items, last = view.stream(pool.load_source(source, "attack", name="attack"))
+    assert items
+    assert getattr(last, "status", None) == "timeout"
+    assert serves_on(pool)
+
+
+LIES = {
+    "that it is loaded, and never is": """
+frame_ = sys._getframe()
+while 'channel' not in frame_.f_locals or 'load' not in frame_.f_locals:
+    frame_ = frame_.f_back
+os.write(frame_.f_locals['channel'].sock.fileno(), frame(packed(['loaded', 0.0])))
+time.sleep(1000)
+""",
+    "an impossible end of a worker": """
+from elf_pysandbox_worker import template
+told = template.WorkerEnded
+template.WorkerEnded = lambda index, status: told(index, 2**40)
+""",
+    "a negative end of a worker": """
+from elf_pysandbox_worker import template
+told = template.WorkerEnded
+template.WorkerEnded = lambda index, status: told(index, -1)
+""",
+}
+
+
+@pytest.mark.parametrize("body", LIES.values(), ids=LIES.keys())
+def test_a_template_that_lies_ends_its_own_calls_only(body: str) -> None:
+    limits = Limits(wall_s=3, load_s=1, queue_s=1)
+    with SandboxPool(2, policy=Policy(profile="native"), limits=limits) as pool:
+        source = HELPERS + body + "\ndef attack():\n    os._exit(3)\n"
+        future = pool.submit_outcome(pool.load_source(source, "attack", name="attack"))
+        assert future.result(30).status in ("crashed", "rejected")
+        assert serves_on(pool)
+
+
 def test_a_worker_sees_no_descriptor_but_its_own_channel(pool: SandboxPool) -> None:
     body = """
 found = []

@@ -1,0 +1,122 @@
+"""Several threads at one call, and pools whose parts come and go: each call ends once, and no place stays taken."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from elf_pysandbox import Limits, Policy, SandboxPool
+from elf_pysandbox._host.templates import Template
+from elf_pysandbox_worker.wire.messages import Confinement
+
+NATIVE = Policy(profile="native")
+ADD = "def add(a, b):\n    return a + b\n"
+WAIT = "import time\ndef wait():\n    time.sleep(60)\n"
+
+
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Switch threads as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("eager_threads")
+def test_cancelling_calls_at_any_moment_ends_each_once_and_frees_its_place() -> None:
+    with SandboxPool(4, policy=NATIVE) as pool:
+        tool = pool.load_source("def text(n):\n    return 'x' * n\n", "text", name="texts")
+        pool.call(tool, 1)
+
+        def attack(seed: int) -> None:
+            chance = random.Random(seed)
+            for _ in range(150):
+                future = pool.submit_outcome(tool, chance.choice((1, 100_000)))
+                time.sleep(chance.random() * 0.002)  # about as long as a call takes: any moment of it
+                if not future.cancel():
+                    assert future.result(30).status == "ok"
+
+        threads = [threading.Thread(target=attack, args=(seed,)) for seed in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert pool.submit_outcome(tool, 3).result(30).value == "xxx"
+        counts = pool.statistics()
+    assert (counts.busy, counts.queued) == (0, 0)
+    assert counts.calls.keys() <= {"ok", "cancelled"}, counts.calls
+
+
+def test_calls_cancelled_before_they_begin_use_up_no_workers() -> None:
+    with SandboxPool(64, policy=NATIVE) as pool:
+        add = pool.load_source(ADD, "add", name="sums")
+        for _ in range(4000):
+            pool.submit(add, 1, 2).cancel()
+        assert pool.outcome(add, 1, 2).status == "ok"
+
+
+def test_the_only_template_that_may_stay_is_not_the_one_just_started() -> None:
+    with SandboxPool(2, policy=NATIVE, max_templates=1) as pool:
+        waiting = pool.submit_outcome(pool.load_source(WAIT, "wait", name="waiting"))
+        while not waiting.running():
+            pool.outcome(pool.load_source(ADD, "add", name="other"), 1, 2)
+        outcomes = [
+            pool.outcome(pool.load_source(ADD, "add", name=f"sums{number}"), 1, 2) for number in range(3)
+        ]
+        waiting.cancel()
+    assert [outcome.status for outcome in outcomes] == ["ok"] * 3
+
+
+def test_blank_templates_are_kept_for_few_confinements_only() -> None:
+    with SandboxPool(2, policy=NATIVE, max_templates=2) as pool:
+        for number in range(8):
+            view = pool.with_options(limits=Limits(memory_mb=256 + number))
+            assert view.call(view.load_source(ADD, "add", name="sums"), 1, 2) == 3
+        assert pool.statistics().reserve <= 4
+
+
+def test_a_call_queued_by_a_loop_that_was_closed_takes_no_place() -> None:
+    with SandboxPool(1, policy=NATIVE) as pool:
+        add = pool.load_source(ADD, "add", name="sums")
+        running = pool.submit(pool.load_source(WAIT, "wait", name="waiting"))
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(pool.aoutcome(add, 1, 2))
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+        running.cancel()
+        assert pool.call(add, 3, 4) == 7
+        # Nobody will ever await it: said so here, or the interpreter does.
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        task.get_coro().close()  # type: ignore[union-attr]
+
+
+def test_a_template_that_does_not_read_is_given_up_and_never_waited_for() -> None:
+    confinement = Confinement({}, [], [], 0, 0, 512, 64, 64, 0, 30.0, 30.0, 4, {})
+    template = Template(confinement, "stuck")
+    ended = threading.Event()
+
+    def restock() -> None:
+        try:
+            for _ in range(5000):
+                template.restock()
+                while template._channels:
+                    template._channels.popleft().end()
+        except OSError:
+            ended.set()
+
+    thread = threading.Thread(target=restock, daemon=True)
+    thread.start()
+    in_time = ended.wait(30)
+    template.control_far.shutdown(socket.SHUT_RDWR)  # lets it go, should it wait
+    thread.join(10)
+    template.end()
+    assert in_time
