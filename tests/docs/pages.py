@@ -96,9 +96,7 @@ class Workplace:
             shutil.copytree(ROOT / name, folder / name)
         self.folder = self.at = folder
         binaries = os.path.dirname(sys.executable)
-        venv = folder / ".venv"
-        venv.mkdir()
-        (venv / "bin").symlink_to(binaries)
+        (folder / ".venv").symlink_to(sys.prefix)
         self.environ = {
             "PATH": f"{binaries}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(folder),
