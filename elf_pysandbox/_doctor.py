@@ -21,6 +21,8 @@ from elf_pysandbox._route import confinement_of
 
 _PROVE = "import sys; sys.path[:0] = sys.argv[1:]; from elf_pysandbox_worker import prove; prove.main()"
 _ALL_TRIALS_S = 120
+# How the trials mark a layer that only waits for another (`elf_pysandbox_worker.prove.NOT_APPLIED`).
+_WAITS = "not applied: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +110,59 @@ def diagnose(policy: Policy | None = None, python: str = sys.executable) -> list
 
 
 def render(diagnosis: Sequence[LayerDiagnosis]) -> str:
-    """Return the diagnosis as plain text, one layer after the other and a summary line."""
+    """Return the diagnosis as plain text, one layer after the other and a summary at the end."""
     lines: list[str] = []
+    told: dict[str, str] = {}
     for layer in diagnosis:
-        proven = {True: "proven", False: "NOT PROVEN", None: "not tried"}[layer.proven]
         held = "held" if layer.held else "NOT HELD"
-        lines.append(
-            f"{layer.name:<18} {held:<9} {proven:<11} {layer.mode:<8} {layer.detail if layer.held else ''}"
-        )
-        if layer.held and (layer.proven or not layer.without):
-            continue
-        notes = [f"tried to {layer.act}: without the layer {layer.without}; with it {layer.with_layer}"]
-        if not layer.held:
-            notes = [f"why: {layer.detail}", f"lost: a tool could {layer.lost}"]
-            notes += [f"get it: {layer.remedy}"] if layer.remedy and layer.remedy not in layer.detail else []
-        for note in notes:
-            lines.append(textwrap.fill(note, 110, initial_indent="    ", subsequent_indent="      "))
+        detail = layer.detail if layer.held else ""
+        lines.append(f"{layer.name:<18} {held:<9} {_proven(layer):<11} {layer.mode:<8} {detail}".rstrip())
+        lines += [_fill(note, "    ") for note in _notes(layer, told)]
     held_count = sum(layer.held for layer in diagnosis)
     proven_count = sum(layer.proven is True for layer in diagnosis)
     lines.append(f"{held_count} of {len(diagnosis)} layers held, {proven_count} proven")
+    if missing := [layer for layer in diagnosis if layer.mode == "require" and not layer.held]:
+        culprits = [layer.name for layer in missing if not _waits(layer)]
+        reason = f"layer {culprits[0]} is required" if culprits else missing[0].detail.removeprefix(_WAITS)
+        lines.append(_fill(f"No tool runs here under this policy: {reason}", ""))
     return "\n".join(lines)
+
+
+def _fill(text: str, indent: str) -> str:
+    return textwrap.fill(
+        text, 110, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip
+
+
+def _proven(layer: LayerDiagnosis) -> str:
+    if layer.proven is None:
+        return "not tried" if layer.without else "no need"
+    return "proven" if layer.proven else "NOT PROVEN"
+
+
+def _waits(layer: LayerDiagnosis) -> bool:
+    """Whether it could hold, were another layer not missing."""
+    return layer.detail.startswith(_WAITS)
+
+
+def _notes(layer: LayerDiagnosis, told: dict[str, str]) -> list[str]:
+    """Return what there is to say of a layer that is not both held and proven; each remedy once."""
+    if _waits(layer):
+        return [f"why: {layer.detail}"]
+    if not layer.held:
+        why = layer.detail.removesuffix(layer.remedy).rstrip(" .") if layer.remedy else layer.detail
+        notes = [f"why: {why}", f"lost: a tool could {layer.lost}"]
+        if layer.remedy in told:
+            notes.append(f"get it: as {told[layer.remedy]}")
+        elif layer.remedy:
+            told[layer.remedy] = layer.name
+            notes.append(f"get it: {layer.remedy}")
+        return notes
+    if layer.proven:
+        return []
+    if not layer.without:
+        return [f"tried {layer.act}"]
+    if layer.without.startswith("missing: "):
+        return [f"to {layer.act} could not be tried: {layer.without.removeprefix('missing: ')}"]
+    return [f"tried to {layer.act}: without the layer {layer.without}; with it {layer.with_layer}"]

@@ -81,16 +81,30 @@ def become_ordinary_user() -> None:
 
 
 def _show_interpreter() -> None:
-    top = "/" + sys.base_prefix.split("/")[1]
-    if os.stat(top).st_mode & 0o005 == 0o005:
+    """Show the interpreter, its packages and this project below folders that are closed to others."""
+    project = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    package = os.path.dirname(os.path.dirname(os.path.abspath(elf_pysandbox_worker.__file__)))
+    wanted = {os.path.realpath(path) for path in (sys.base_prefix, sys.prefix, project, package)}
+    hidden = sorted(path for path in wanted if not _open_to_others(path))
+    if not hidden:
         return
     libc.call("unshare", namespaces.CLONE_NEWNS)
     mounts.make_private()
-    tree = mounts.copy_tree(sys.base_prefix, mounts.RDONLY)
-    mounts.tmpfs(top, "mode=0755")
-    os.makedirs(sys.base_prefix)
-    mounts.attach(tree, sys.base_prefix)
-    os.close(tree)
+    trees = [(path, mounts.copy_tree(path, mounts.RDONLY)) for path in hidden]
+    for top in {"/" + path.split("/")[1] for path in hidden}:
+        mounts.tmpfs(top, "mode=0755")
+    for path, tree in trees:
+        os.makedirs(path, exist_ok=True)
+        mounts.attach(tree, path)
+        os.close(tree)
+
+
+def _open_to_others(path: str) -> bool:
+    while path != "/":
+        if os.stat(path).st_mode & 0o005 != 0o005:
+            return False
+        path = os.path.dirname(path)
+    return True
 
 
 def answer(error: int, *names: str) -> Callable[[], None]:

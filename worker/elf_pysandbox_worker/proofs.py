@@ -131,7 +131,8 @@ def _of_surroundings(stage: Stage) -> list[Proof]:
             "share System V and POSIX queues with programs outside", owner,
         ),
         Proof(
-            "uts_namespace", "read the name of the host", lambda: _require(os.uname().nodename == stage.host_name),
+            "uts_namespace", "read the name of the host",
+            lambda: _require(os.uname().nodename == stage.host_name, "it is another"),
             "read the host's name", owner,
         ),
         Proof(
@@ -166,7 +167,7 @@ def _of_the_process(stage: Stage) -> list[Proof]:
         ),
         Proof(
             "no_new_privs", "be able to gain privileges from a program",
-            lambda: _require(libc.prctl(libc.PR_GET_NO_NEW_PRIVS) == 0),
+            lambda: _require(libc.prctl(libc.PR_GET_NO_NEW_PRIVS) == 0, "no_new_privs is set"),
             "gain the privileges of a set-user-id program",
         ),
         Proof(
@@ -190,13 +191,13 @@ def _read(path: str) -> Callable[[], object]:
     return attempt
 
 
-def _require(fact: bool) -> None:
+def _require(fact: bool, otherwise: str) -> None:
     if not fact:
-        raise PermissionError(1, "not so")
+        raise PermissionError(1, otherwise)
 
 
 def _same_user_namespace(stage: Stage) -> None:
-    _require(os.readlink("/proc/self/ns/user") == stage.user_namespace)
+    _require(os.readlink("/proc/self/ns/user") == stage.user_namespace, "it is another one")
 
 
 def _take_terminal(name: str) -> None:

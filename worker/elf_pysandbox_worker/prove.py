@@ -17,10 +17,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from elf_pysandbox_worker import isolation
-from elf_pysandbox_worker.isolation import LayerMissing
+from elf_pysandbox_worker.isolation import LayerMissing, Missing
 from elf_pysandbox_worker.proofs import Proof, proofs, set_stage
 from elf_pysandbox_worker.wire.messages import Confinement, LayerReport
 
+NOT_APPLIED = "not applied: "
+"""How the detail of a layer begins that could hold, were another not missing."""
 _TRIAL_S = 30  # A trial takes milliseconds; this ends one that hangs, by SIGALRM in its own keeper.
 
 
@@ -86,21 +88,38 @@ def _find(proof: Proof, spec: Confinement, small: Confinement, usual: _Answer, f
     if proof.layer not in ("mount_namespace", "landlock"):
         small = replace(small, read=[*small.read, folder])
     if proof.attempt is None:
+        detail, remedy = _why(proof.layer, usual, missing, report)
         return Finding(
-            proof.layer, missing is None, held, None, "nothing: there is nothing to give up", "", "",
-            report.detail if report is not None else usual.text, "", proof.lost,
+            proof.layer, missing is None, held, None, "nothing: an ordinary user has no rights to give up", "", "",
+            detail, "" if held else remedy, proof.lost,
         )  # fmt: skip
     without = _try(replace(small, layers=_only(proof.needs)), proof)
     with_ = _try(replace(small, layers=_only((*proof.needs, proof.layer))), proof)
     proven: bool | None = None
     if without.kind == "worked" and with_.kind != "missing":
         proven = with_.kind == "stopped"
-    detail = report.detail if report is not None else usual.text
-    remedy = (missing.remedy if missing else with_.remedy) if not held else ""
+    if missing is None and with_.kind == "missing":
+        culprit, _, reason = with_.text.partition(": ")
+        # A namespace cannot be had without its owner; the others need what they need for the trial alone.
+        if culprit == proof.layer or proof.layer.endswith("_namespace"):
+            missing = Missing(reason, with_.remedy)
+    detail, remedy = _why(proof.layer, usual, missing, report)
     return Finding(
-        proof.layer, missing is None and with_.kind != "missing", held, proven, proof.act, _tell(without),
-        _tell(with_), detail, remedy, proof.lost,
+        proof.layer, missing is None, held, proven, proof.act, _tell(without), _tell(with_), detail,
+        "" if held else remedy, proof.lost,
     )  # fmt: skip
+
+
+def _why(name: str, usual: _Answer, missing: Missing | None, report: LayerReport | None) -> tuple[str, str]:
+    """Return with what the layer holds or why not, and what to do about it."""
+    if report is not None:
+        return report.detail, missing.remedy if missing else ""
+    culprit, _, reason = usual.text.partition(": ")
+    if culprit == name:
+        return reason, usual.remedy
+    if missing is not None:
+        return missing
+    return f"{NOT_APPLIED}{culprit} is missing, and nothing runs without it", ""
 
 
 def _only(names: tuple[str, ...]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 
+from elf_pysandbox_worker.isolation import remedies
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing, Unavailable
 from elf_pysandbox_worker.isolation.rlimits import tasks_allowed
@@ -18,10 +19,6 @@ from elf_pysandbox_worker.wire.messages import Confinement
 
 _PREFIX = "elf_pysandbox-"
 _MOUNTS_V2 = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
-_REMEDY = (
-    "Delegate a cgroup with the memory and pids controllers to the host program (systemd-run --user --scope "
-    "-p Delegate=yes, or Docker with a writable cgroup mount)"
-)
 _RELEASE_ATTEMPTS, _RELEASE_PAUSE_S = 100, 0.01
 
 
@@ -91,7 +88,11 @@ class Cgroup:
     doors: tuple[Door, ...] = ("keeper", "template")
 
     def available(self, spec: Confinement) -> Missing | None:
-        return None if _parents() else Missing("no writable cgroup with memory and pids controllers", _REMEDY)
+        return (
+            None
+            if _parents()
+            else Missing("no writable cgroup with memory and pids controllers", remedies.cgroup())
+        )
 
     def apply(self, context: Context, door: Door) -> str:
         if door == "template":
@@ -107,7 +108,7 @@ class Cgroup:
                 context.cgroup_joins.append(group.open("cgroup.procs", os.O_WRONLY))
         except OSError as error:
             release_cgroup()
-            raise Unavailable(f"the group cannot be made ({error.strerror})", _REMEDY) from None
+            raise Unavailable(f"the group cannot be made ({error.strerror})", remedies.cgroup()) from None
         return "made"
 
 

@@ -26,7 +26,7 @@ class Descriptors:
             start = descriptor + 1
         # os.closerange uses close_range(2) where the kernel has it: one call for any number of descriptors.
         os.closerange(start, 1 << 20)
-        return f"{len(context.keep)} kept"
+        return f"all closed but {len(context.keep)} of the sandbox's own"
 
     @staticmethod
     def _empty_standard_streams(keep: frozenset[int]) -> None:

@@ -20,6 +20,7 @@ from elf_pysandbox_worker.isolation import (
     namespaces,
     no_new_privs,
     owners,
+    remedies,
     rlimits,
     seccomp,
     session,
@@ -137,11 +138,11 @@ def _check_after(name: str, context: Context) -> None:
         raise LayerMissing(
             "pid_namespace",
             "processes are granted, and without a PID namespace or a cgroup one could outlive its call",
-            f"Set Limits.processes to 0. {namespaces.REMEDY}",
+            f"Set Limits.processes to 0. {remedies.namespaces()}",
         )
     if context.spec.scratch_mb and not context.holds("mount_namespace"):
         raise LayerMissing(
             "mount_namespace",
             "a scratch directory is a size-capped tmpfs, which needs a mount namespace",
-            f"Set scratch_mb to 0 or grant a directory with Files.write. {namespaces.REMEDY}",
+            f"Set scratch_mb to 0 or grant a directory with Files.write. {remedies.namespaces()}",
         )

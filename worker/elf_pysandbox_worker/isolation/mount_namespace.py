@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
-from elf_pysandbox_worker.isolation import mounts, namespaces
+from elf_pysandbox_worker.isolation import mounts, namespaces, remedies
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing, Unavailable
 from elf_pysandbox_worker.isolation.grants import below
@@ -47,7 +47,7 @@ class MountNamespace:
             site = _open_site()
         except OSError as error:
             raise Unavailable(
-                f"mounting is refused ({error.filename}: {error.strerror})", namespaces.REMEDY
+                f"mounting is refused ({error.filename}: {error.strerror})", remedies.namespaces()
             ) from None
         # The tool is another user than the one that builds: whatever umask the host had must not lock it out.
         os.umask(0o022)

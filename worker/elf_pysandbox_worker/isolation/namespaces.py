@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from elf_pysandbox_worker.isolation import libc
+from elf_pysandbox_worker.isolation import libc, remedies
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing, Unavailable
 from elf_pysandbox_worker.wire.messages import Confinement
@@ -21,11 +21,6 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
 HOST_NAME = "sandbox"
-REMEDY = (
-    "Allow user namespaces: sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone=1, on "
-    "Ubuntu kernel.apparmor_restrict_unprivileged_userns=0 or an AppArmor profile with 'userns', in Docker "
-    "--security-opt seccomp=PROFILE with unshare and mount allowed (or --cap-add SYS_ADMIN)"
-)
 
 
 def unshare(flag: int, what: str) -> None:
@@ -33,7 +28,7 @@ def unshare(flag: int, what: str) -> None:
     try:
         libc.call("unshare", flag)
     except OSError as error:
-        raise Unavailable(f"the kernel refuses a {what} ({error.strerror})", REMEDY) from None
+        raise Unavailable(f"the kernel refuses a {what} ({error.strerror})", remedies.namespaces()) from None
 
 
 def missing_kind(kind: str) -> Missing | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from elf_pysandbox_worker.isolation import libc, namespaces
+from elf_pysandbox_worker.isolation import libc, namespaces, remedies
 from elf_pysandbox_worker.isolation.context import NOBODY, TOOL_ID, Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing, Unavailable
 from elf_pysandbox_worker.wire.messages import Confinement
@@ -26,7 +26,7 @@ class UserNamespace:
     def available(self, spec: Confinement) -> Missing | None:
         missing = namespaces.missing_kind("user")
         if missing is None and _read("/proc/sys/user/max_user_namespaces").strip() == "0":
-            return Missing("sysctl user.max_user_namespaces is 0", namespaces.REMEDY)
+            return Missing("sysctl user.max_user_namespaces is 0", remedies.namespaces())
         return missing
 
     def apply(self, context: Context, door: Door) -> str:
@@ -138,7 +138,7 @@ def make_for_maps(users: str, groups: str) -> int:
     os.close(entered_write)
     try:
         if not os.read(entered_read, 1):
-            raise Unavailable("the kernel refuses a user namespace", namespaces.REMEDY)
+            raise Unavailable("the kernel refuses a user namespace", remedies.namespaces())
         _write(f"/proc/{child}/uid_map", users)
         _write(f"/proc/{child}/gid_map", groups)
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
@@ -150,7 +150,7 @@ def make_for_maps(users: str, groups: str) -> int:
 
 def _unmappable(error: OSError | None) -> Unavailable:
     why = f" ({error.strerror})" if error is not None else ""
-    return Unavailable(f"the maps of the new user namespace cannot be written{why}", namespaces.REMEDY)
+    return Unavailable(f"the maps of the new user namespace cannot be written{why}", remedies.namespaces())
 
 
 def _write(path: str, text: str) -> None:
