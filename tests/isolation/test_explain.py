@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from elf_pysandbox_worker.isolation.explain import explain_error
-from tests.isolation.driver import confinement, run
+from tests.isolation.driver import answer, become_ordinary_user, both, confinement, run
 
 
 def explained(act: Callable[[], object]) -> Callable[[], str | None]:
@@ -36,9 +37,23 @@ def _socket() -> None:
     socket.socket()
 
 
+def _lock() -> None:
+    import multiprocessing
+
+    multiprocessing.Lock()
+
+
+def _shared_memory() -> None:
+    from multiprocessing.shared_memory import SharedMemory
+
+    SharedMemory(create=True, size=10)
+
+
 @pytest.mark.parametrize(
     ("act", "words"),
     [
+        (_lock, ("/dev/shm", "threading.Lock")),
+        (_shared_memory, ("/dev/shm", "no setting")),
         (_socket, ("seccomp", "socket(2)", "no network")),
         (_fork, ("seccomp", "fork(2)", "Limits(processes=N)")),
         (lambda: subprocess.run(["true"], check=False), ("seccomp", "starting a program", "no setting")),
@@ -47,7 +62,17 @@ def _socket() -> None:
         (_open("/usr/lib/new", "w"), ("/usr/lib/new", "read only", "Files(write=('/usr/lib/new',))")),
         (lambda: [os.open("/dev/null", 0) for _ in range(99)], ("rlimits", "Limits(open_files=…)")),
     ],
-    ids=["socket", "fork", "program", "signal", "hidden file", "write", "descriptors"],
+    ids=[
+        "lock",
+        "shared memory",
+        "socket",
+        "fork",
+        "program",
+        "signal",
+        "hidden file",
+        "write",
+        "descriptors",
+    ],
 )
 def test_a_refusal_names_layer_subject_and_setting(act: Callable[[], object], words: tuple[str, ...]) -> None:
     text = run(explained(act)).value
@@ -72,3 +97,9 @@ def test_what_the_sandbox_did_not_do_is_not_explained(error: Exception) -> None:
         return explain_error(error)
 
     assert run(ask).value is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to play the ordinary user beside it")
+def test_without_a_mount_namespace_it_is_landlock_that_refuses_shared_memory() -> None:
+    result = run(explained(_lock), before=both(become_ordinary_user, answer(errno.EPERM, "unshare")))
+    assert result.value.startswith("layer landlock: tools have no /dev/shm")

@@ -56,11 +56,12 @@ _REFUSALS = (
         "flock|lockf|F_SETLK\\w*|F_OFD\\w*", "locking files", "grant a place to write to with Files(write=…)"
     ),
     _Refusal("memfd_create", "memfd_create(2)", "use bytes, or a scratch directory (Files(scratch_mb=N))"),
-    _Refusal("SemLock|shm_open|SharedMemory|sem_open", "POSIX shared memory", _NOTHING),
     _Refusal("mkfifo|mknod", "mknod(2)", _NOTHING),
     _Refusal("ioctl|fcntl|prctl|unshare|setns|mount|chroot|ptrace", "this system call", _NOTHING),
     _Refusal("set\\w*[ug]id|setgroups|initgroups|setsid|setpgid", "changing identity or session", _NOTHING),
 )
+
+_SHARED_MEMORY = re.compile("SemLock|shm_open|SharedMemory|sem_open")
 
 _LIMITS = {
     errno.ENOSPC: "the scratch directory is full: raise Files(scratch_mb=…)",
@@ -90,15 +91,26 @@ def explain_error(error: BaseException, context: Context | None = None) -> str |
     if not isinstance(error, OSError) or error.errno is None:
         return None
     context = context or _of_this_process()
+    words = _words_of(error.__traceback__)
+    if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM) and any(map(_SHARED_MEMORY.fullmatch, words)):
+        return _explain_shared_memory(context)
     path = _path_of(error)
     if path is not None and context is not None:
         return explain_path(error.errno, path, context)
-    words = _words_of(error.__traceback__)
     if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSYS):
         return explain_call(words)
     if error.errno == errno.EAGAIN and not words & {"fork", "start_new_thread", "_start_joinable_thread"}:
         return None  # A non-blocking read, most likely.
     return _LIMITS.get(error.errno)
+
+
+def _explain_shared_memory(context: Context | None) -> str:
+    layer = "mount_namespace" if context is not None and context.holds("mount_namespace") else "landlock"
+    return (
+        f"layer {layer}: tools have no /dev/shm, so no POSIX semaphores and shared memory (multiprocessing.Lock, "
+        "Queue and Pool, ProcessPoolExecutor): use threading.Lock, queue.Queue and ThreadPoolExecutor, with "
+        "Limits(processes=N) also multiprocessing.Process and Pipe; there is no setting for it"
+    )
 
 
 def explain_call(words: Collection[str]) -> str | None:
@@ -119,6 +131,10 @@ def explain_path(number: int, path: str, context: Context) -> str | None:
         return _LIMITS[number]
     if number == errno.EACCES and (foreign := _within(os.path.realpath(path), context.foreign)):
         return f"{foreign} is granted, but {context.foreign[foreign]}"
+    if bent := _within(path, context.grants.bent):
+        return (
+            f"the grant {bent} leads through a link that a tool could have planted: grant what it points to"
+        )
     if number not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT) or written:
         return None
     if _within(path, spec.read):

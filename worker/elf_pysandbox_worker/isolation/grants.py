@@ -28,12 +28,15 @@ class Grants(NamedTuple):
         Those of both that a user named, as against the interpreter's own.
     links : tuple of (str, str)
         Every symbolic link (path, target) that resolving the granted paths goes through.
+    bent : tuple of str
+        Granted paths that grant nothing, because a link inside a place to write to leads there.
     """
 
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     of_user: frozenset[str] = frozenset()
     links: tuple[tuple[str, str], ...] = ()
+    bent: tuple[str, ...] = ()
 
 
 def resolve(spec: Confinement) -> Grants:
@@ -42,9 +45,10 @@ def resolve(spec: Confinement) -> Grants:
     links = {path: links_on_the_way(path) for path in (*spec.read, *spec.write)}
     roots = [os.path.realpath(path) for path in spec.write]
 
+    bent = tuple(path for path, found in links.items() if any(_inside(link, roots) for link, _ in found))
+
     def real(paths: Iterable[str]) -> set[str]:
-        unbent = [path for path in paths if not any(_inside(link, roots) for link, _ in links[path])]
-        return {os.path.realpath(path) for path in unbent if os.path.exists(path)}
+        return {os.path.realpath(path) for path in paths if path not in bent and os.path.exists(path)}
 
     write = real(spec.write)
     named = real(spec.grants_read)
@@ -57,7 +61,11 @@ def resolve(spec: Confinement) -> Grants:
     read |= own - covered
     on_the_way = (link for found in links.values() for link in found if not _inside(link[0], roots))
     return Grants(
-        tuple(sorted(read)), tuple(sorted(write)), frozenset(write | named), tuple(dict.fromkeys(on_the_way))
+        tuple(sorted(read)),
+        tuple(sorted(write)),
+        frozenset(write | named),
+        tuple(dict.fromkeys(on_the_way)),
+        bent,
     )
 
 
