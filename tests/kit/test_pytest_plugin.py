@@ -296,7 +296,8 @@ def test_a_marked_body_ends_as_it_would_outside(author):
 
         @pytest.fixture
         def handle():
-            return open(__file__)
+            with open(__file__) as opened:
+                yield opened
 
         def test_unsendable(handle):
             handle.close()
