@@ -137,7 +137,8 @@ def _pack(values: dict[str, Any], called: str) -> bytes:
     except (UnsupportedValue, ValueTooLarge) as error:
         raise CannotShip(f"{called} uses a value that cannot be sent: {error}") from error
     if packed.buffers:
-        raise CannotShip(f"{called} uses data of more than 64 KiB in one piece: pass it as an argument")
+        message = f"{called} uses data of more than 64 KiB in one piece: pass it as an argument"
+        raise CannotShip(message, only_text=True)
     return bytes(packed.data)
 
 

@@ -6,11 +6,11 @@ the confined side (`bundle`).
 
 from __future__ import annotations
 
-import hashlib
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._errors import ConfigurationError, ModuleLoadError
 
@@ -24,9 +24,28 @@ MAX_BUNDLE = 32 << 20
 """Bytes of a module with all its siblings and values."""
 
 
+_sha256: Any = None
+
+
+def _digest() -> Any:
+    """A new SHA-256: the interpreter's own, as loading OpenSSL for `hashlib` costs more than hashing a tool does."""
+    global _sha256
+    if _sha256 is None:
+        from importlib import import_module
+
+        name = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+        try:
+            _sha256 = import_module(name).sha256
+        except ImportError:  # an interpreter built without it
+            _sha256 = import_module("hashlib").sha256
+    return _sha256()
+
+
 def hash_source(source: bytes) -> str:
     """SHA-256 of the bytes of a source file, in hexadecimal."""
-    return hashlib.sha256(source).hexdigest()
+    digest = _digest()
+    digest.update(source)
+    return str(digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -150,11 +169,11 @@ class ModuleContext:
     @cached_property
     def key(self) -> str:
         """SHA-256 over all that the bundle holds; equal keys load the same module."""
-        digest = hashlib.sha256()
+        digest = _digest()
         for part in self._identity():
             digest.update(len(part).to_bytes(8, "big"))
             digest.update(part)
-        return digest.hexdigest()
+        return str(digest.hexdigest())
 
     def _identity(self) -> Iterable[bytes]:
         yield self.name.encode("utf-8", "surrogatepass")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _BLANK = re.compile(r"(?:[ \t\f\r]|\\\r?\n)+")
 _FROM = re.compile(
@@ -24,8 +24,7 @@ _AS = re.compile(r"\s+as\s+\w+\s*$")
 _LONGEST_LIST = 10_000
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Import:
+class Import(NamedTuple):
     """One import as written: `level` leading dots, the module, and the names taken from it."""
 
     module: str

@@ -6,22 +6,22 @@ written a moment ago can be missed. Looking at the folders themselves has neithe
 
 from __future__ import annotations
 
+import _imp
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from importlib.machinery import EXTENSION_SUFFIXES
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["source", "package", "namespace", "compiled"]
 RESERVED = frozenset({"elf_pysandbox", "elf_pysandbox_worker", "msgspec", "RestrictedPython", "__main__"})
 """Names that the confined side needs for itself: a tool's own module never takes one of them."""
 
+# What `importlib.machinery` tells, without the 2 ms of loading it.
+EXTENSION_SUFFIXES = tuple(_imp.extension_suffixes())
 _STDLIB_FOLDER = os.path.dirname(os.path.abspath(os.__file__))
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """A module on disk.
 
     Attributes

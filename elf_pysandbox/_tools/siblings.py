@@ -9,12 +9,16 @@ standard module.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from elf_pysandbox._errors import ModuleLoadError
 from elf_pysandbox._tools.context import MAX_SOURCE, Sibling
-from elf_pysandbox._tools.imports import Import, scan_imports
 from elf_pysandbox._tools.locate import RESERVED, Located, is_standard, locate
+
+if TYPE_CHECKING:
+    from elf_pysandbox._tools.imports import Import
 
 MAX_SIBLINGS = 2_000
 """More modules than any tool's own project has; past it, somebody's whole machine is on the path."""
@@ -53,8 +57,11 @@ def find_siblings(name: str, source: bytes, *, is_package: bool, roots: Sequence
     waiting = [(name, source, is_package)]
     for parent in _parents(name):
         _add(parent, roots, found, waiting)
+    listed: dict[str, frozenset[str]] = {}
     while waiting:
         module, text, package = waiting.pop()
+        if not _may_name_one(module, text, package, roots, listed):
+            continue
         for wanted in _wanted(module, text, package):
             _add(wanted, roots, found, waiting)
     return tuple(
@@ -62,8 +69,46 @@ def find_siblings(name: str, source: bytes, *, is_package: bool, roots: Sequence
     )
 
 
+def _may_name_one(
+    name: str, source: bytes, is_package: bool, roots: Sequence[str], listed: dict[str, frozenset[str]]
+) -> bool:
+    """Whether any word of the source is the name of a module that it could mean: spares most tools the scan."""
+    if not source.isascii() or b"coding" in source[:400]:
+        return True
+    words = _words_of_imports(source)
+    parts = name.split(".") if is_package else name.split(".")[:-1]
+    for root in roots:
+        for depth in range(len(parts) + 1):
+            folder = os.path.join(root, *parts[:depth])
+            if folder not in listed:
+                listed[folder] = _stems(folder)
+            itself = {name.rpartition(".")[2]} if depth == len(parts) and not is_package else set()
+            if not words.isdisjoint(listed[folder] - itself):
+                return True
+    return False
+
+
+def _words_of_imports(source: bytes) -> set[str]:
+    """Words of the lines that import something; all words where an import may go over several lines."""
+    text = source.decode("ascii")
+    lines = [line for line in text.replace("\r", "\n").split("\n") if "import" in line]
+    if "\\\n" in text or "\\\r" in text or any("(" in line for line in lines):
+        return set(re.findall(r"\w+", text))
+    return set(re.findall(r"\w+", "\n".join(lines)))
+
+
+def _stems(folder: str) -> frozenset[str]:
+    """Names of what may be modules in a folder."""
+    try:
+        return frozenset(entry.removesuffix(".py") for entry in os.listdir(folder))
+    except OSError:
+        return frozenset()
+
+
 def _wanted(module: str, source: bytes, is_package: bool) -> Iterator[str]:
     """Names of all modules that `source` may import: each prefix, and what is taken from a package."""
+    from elf_pysandbox._tools.imports import scan_imports
+
     for entry in scan_imports(source):
         base = _absolute(entry, module, is_package)
         if base is None:

@@ -174,3 +174,21 @@ def test_script_metadata_gives_requirements(project: Project) -> None:
     root = project({"t.py": block})
     context = load(f"{root}/t.py:f").context
     assert (context.requirements, context.requires_python) == (("six>=1",), ">=3.11")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from \\\n  near import V\n",
+        "from near \\\n  import V\n",
+        "from near import (\n    V,\n)\n",
+        "from pk import (  # several\n    one as V,\n)\n",
+        "import importlib\nV = importlib.import_module(\n    'near'\n).V\n",
+        "if True: import near; V = near.V\n",
+        "def _():\n\tpass\r\nfrom near import V\r\n",
+    ],
+)
+def test_an_import_written_in_any_way_brings_its_sibling(project: Project, text: str) -> None:
+    files: dict[str, str | bytes] = {"near.py": "V = 1\n", "pk/__init__.py": "", "pk/one.py": ""}
+    root = project({**files, "t.py": text + "def f():\n    return int(V == 1 or hasattr(V, '__name__'))\n"})
+    assert run_tool(load(f"{root}/t.py:f")) == 1
