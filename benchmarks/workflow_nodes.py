@@ -2,8 +2,9 @@
 
 One LangGraph graph of five no-op nodes is run four ways in turn, interleaved, so that all see the same machine: with
 plain Python functions (the peer), with `python_node` under the profiles `native` and `restricted`, and from a workflow
-document; five bare `pool.call` beside them show how much of it is the call. The figure is the difference per node; at
-most 2 ms is wanted (p50).
+document. Beside them, five bare `pool.call` show how much of it is the call, and five calls of a
+`ProcessPoolExecutor`, which reuses an unconfined process, what the machine gives anybody. The figure is the difference
+per node; at most 2 ms is wanted (p50, idle machine).
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import multiprocessing
+import os
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -33,6 +38,10 @@ class State(TypedDict, total=False):
 
 def plain(state: State) -> State:
     return {"done": None}
+
+
+def noop() -> None:
+    return None
 
 
 async def aplain(state: State) -> State:
@@ -107,6 +116,7 @@ def measure(rounds: int, pause_s: float) -> list[dict[str, Any]]:
         tempfile.TemporaryDirectory() as folder,
         SandboxPool(8, policy=Policy(profile="native")) as native,
         SandboxPool(8, policy=Policy(profile="restricted")) as restricted,
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor,
     ):
         (Path(folder) / "noop.py").write_text("def noop(): return None\n")
         target = f"{folder}/noop.py:noop"
@@ -125,6 +135,7 @@ def measure(rounds: int, pause_s: float) -> list[dict[str, Any]]:
         blocking["document"] = lambda: compiled.invoke(workflow.initial_state({"n": 1}))
         tool = restricted.load(target)
         blocking["pool.call"] = lambda: [restricted.call(tool) for _ in range(NODES)]
+        blocking["executor"] = lambda: [executor.submit(noop).result() for _ in range(NODES)]
         waiting["document"] = lambda: compiled.ainvoke(workflow.initial_state({"n": 1}))
         times(3, blocking, 0.0)
         found = rows("invoke", times(rounds, blocking, pause_s))
@@ -141,6 +152,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     found = measure(options.rounds, options.pause)
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(
         f"{'door':8} {'node':11} {'ratio':>6} {'over':>9} {'p50':>9} {'p99':>9}  per node; plain Python is the peer"
     )

@@ -64,7 +64,8 @@ def test_a_hundred_workflows_of_five_calls_never_mix_and_leave_nothing(tmp_path:
                 assert [len(state[f"s{at}"]) for at in range(6)] == list(range(6))
             now = len(os.listdir("/proc/self/fd"))
             descriptors = descriptors or now
-            assert now <= descriptors + 4
+            # A few for each worker the pool may have at once, however many calls there were.
+            assert now <= descriptors + 4 * WORKERS
         assert 1 <= watch.end() <= WORKERS
         statistics = pool.statistics()
         assert statistics.calls == {"ok": rounds * WORKFLOWS * 5}
