@@ -14,7 +14,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import os
 import statistics
 import tempfile
 import time

@@ -1,11 +1,12 @@
-"""Calls that may be made again, through tenacity: one rule for the blocking and the asynchronous door."""
+"""Calls of a node that may be made again: a document's rule as a `Retry`, for both doors."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from elf_pysandbox._outcome import RETRYABLE, STATUSES, Outcome
+from elf_pysandbox._tools.retry import Notice, Retry
 
 if TYPE_CHECKING:
     from elf_pysandbox.config.models import RetryConfig
@@ -48,17 +49,30 @@ def unknown_names(on: tuple[str, ...]) -> list[str]:
     return [name for name in on if name not in STATUSES and not name.rpartition(".")[2][:1].isupper()]
 
 
+class NodeRetry(Retry):
+    """A node's `Retry`: it also knows the builtin bases of what the tool raised, as ``except`` does."""
+
+    def wants(self, outcome: Outcome) -> bool:
+        """Whether a call that ended so is worth another attempt."""
+        return wants_retry(outcome, self.on)
+
+
+def _retry_of(config: RetryConfig) -> NodeRetry:
+    return NodeRetry(config.attempts, config.backoff, config.max_backoff, config.jitter, config.on)
+
+
+def _notice_of(report: Report | None) -> Notice | None:
+    return None if report is None else lambda number, outcome, _: report(number, outcome)
+
+
 def attempt(
     call: Callable[[], Outcome], retry: RetryConfig | None, report: Report | None
 ) -> tuple[Outcome, int]:
     """Call until it ended well or the attempts are used; return the last outcome and the number of calls."""
     if retry is None or retry.attempts == 1:
         return call(), 1
-    from tenacity import Retrying
-
-    runner = Retrying(**_options(retry, report))
-    outcome: Outcome = runner(call)
-    return outcome, runner.statistics["attempt_number"]
+    outcome = _retry_of(retry).run(lambda _: call(), _notice_of(report))
+    return outcome, len(outcome.attempts) + 1
 
 
 async def aattempt(
@@ -67,31 +81,5 @@ async def aattempt(
     """`attempt` for a running event loop."""
     if retry is None or retry.attempts == 1:
         return await call(), 1
-    from tenacity import AsyncRetrying
-
-    async def once() -> Outcome:  # tenacity awaits only what it can see is asynchronous
-        return await call()
-
-    runner = AsyncRetrying(**_options(retry, report))
-    outcome: Outcome = await runner(once)
-    return outcome, runner.statistics["attempt_number"]
-
-
-def _options(retry: RetryConfig, report: Report | None) -> dict[str, Any]:
-    from tenacity import RetryCallState, retry_if_result, stop_after_attempt, wait_exponential, wait_random
-
-    def last(state: RetryCallState) -> Any:
-        return state.outcome.result() if state.outcome is not None else None
-
-    def tell(state: RetryCallState) -> None:
-        if report is not None:
-            report(state.attempt_number, last(state))
-
-    wait = wait_exponential(multiplier=retry.backoff, max=retry.max_backoff) + wait_random(0, retry.jitter)
-    return {
-        "stop": stop_after_attempt(retry.attempts),
-        "wait": wait,
-        "retry": retry_if_result(lambda outcome: wants_retry(outcome, retry.on)),
-        "retry_error_callback": last,
-        "before_sleep": tell,
-    }
+    outcome = await _retry_of(retry).arun(lambda _: call(), _notice_of(report))
+    return outcome, len(outcome.attempts) + 1
