@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -219,6 +221,31 @@ def test_a_row_whose_end_was_an_accident_runs_again_and_tells_how_often(tmp_path
     assert ended.exit_code == 0, ended.output
     assert "2 retried" in ended.output
     assert [record["attempts"] for record in records(tmp_path / "out")] == [2, 2]
+
+
+@pytest.mark.parametrize("no_colour", ["", "1"])
+def test_on_a_terminal_a_bar_shows_rate_and_failures_and_honours_no_color(tmp_path, no_colour):
+    write_rows(tmp_path / "in", [{"n": n} for n in range(40)])
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "elf_pysandbox", "map", f"{MODULE}:slow", "--profile", "native"]
+    command += ["--input", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--workers", "2"]
+    environ = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": no_colour}
+    process = subprocess.Popen(command, cwd=ROOT, stderr=theirs, env=environ)
+    os.close(theirs)
+    shown = b"".join(iter(lambda: read_terminal(ours), b"")).decode()
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert re.search(r"\d+/40.* \d+/s .*0 failed", shown)
+    assert ("\x1b[32m" in shown) == (not no_colour)
+    assert "40 of 40 rows" in shown
+
+
+def read_terminal(descriptor):
+    """Read what there is; a terminal whose other end is closed answers EIO."""
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:
+        return b""
 
 
 def kill(pid):
