@@ -38,7 +38,7 @@ _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 def _forget_in_child() -> None:
     # A forked child shares the parent's sockets: using them would mix up two processes' calls.
     for engine in list(_engines):
-        engine.closed = True
+        engine.forget()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
@@ -180,8 +180,9 @@ class Calls:
 
     def end(self, pending: list[CallFuture]) -> None:
         """Wait for these calls, then end everything."""
-        concurrent.futures.wait(pending)
-        self.engine.close()
+        if self.engine.owner == os.getpid():  # a forked child would wait for calls that end elsewhere
+            concurrent.futures.wait(pending)
+            self.engine.close()
 
     def _prepare(self, request: Request, sink: Sink | None = None) -> _Prepared | Outcome:
         """Write the call out; arguments that cannot be sent are an outcome already."""

@@ -76,7 +76,8 @@ class SandboxPool(concurrent.futures.Executor):
         from elf_pysandbox._calls import Calls
 
         self._calls = Calls(workers, max_queued, max_templates, launched)
-        self._finalizer = weakref.finalize(self, self._calls.engine.close)
+        # Views, streams and submitted calls share it: the engine lives as long as any of them.
+        self._finalizer = weakref.finalize(self._calls, self._calls.engine.close)
 
     def _configure(self, policy: Policy, limits: Limits, interpreter: Interpreter) -> None:
         if not isinstance(policy, Policy):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from elf_pysandbox._errors import ConfigurationError
@@ -47,6 +48,7 @@ def confinement_of(policy: Policy, limits: Limits, max_workers: int, interpreter
     workers = max_workers + 4  # those that are ending while their successors start
     environment = dict(_ENVIRONMENT)
     environment |= {name: os.environ[name] for name in policy.env if name in os.environ}
+    _check_text((*files.read, *files.write, *environment.values(), *policy.allowed_imports))
     return Confinement(
         layers=modes,
         read=list(dict.fromkeys((*interpreter.readable, *files.read))),
@@ -74,6 +76,16 @@ def _check_grant(path: str, with_scratch: bool) -> None:
             f"the granted path {path!r} leaves no place for the scratch directory, which appears at {_SCRATCH}: "
             "grant only the folders that the tool needs, or set scratch_mb to 0"
         )
+
+
+def _check_text(texts: Iterable[str]) -> None:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ConfigurationError(
+                f"{text!r} is not valid UTF-8; a policy can only pass on what is"
+            ) from None
 
 
 def host_limits_of(limits: Limits) -> HostLimits:

@@ -425,6 +425,18 @@ class Engine:
                 template.pid for template in self._live if template.pid
             ]
 
+    def forget(self) -> None:
+        """Let go of the parent's pool in a forked child, which must not keep its processes alive by their channels.
+
+        No lock is taken: a thread that the child does not have may hold it.
+        """
+        self.closed = True
+        held = [zygote.sock for zygote in self._zygotes.values()]
+        for template in self._live:
+            held += [template.keeper, template.control]
+        for sock in held:
+            sock.close()
+
     def close(self) -> None:
         """End everything: every flight is cancelled, every process gone when this returns."""
         with self._lock:

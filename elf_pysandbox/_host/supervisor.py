@@ -195,6 +195,8 @@ class Supervisor:
     def _run(self) -> None:
         while not self._stopping:
             for descriptor, _ in self._epoll.poll(self._timeout(), 256):
+                if self._is_stopping():
+                    return  # by a handler, when nobody else held the pool
                 if descriptor == self._wake_fd:
                     os.eventfd_read(self._wake_fd)
                     continue
@@ -206,6 +208,9 @@ class Supervisor:
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
                 _survive(heapq.heappop(self._timers)[2])
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
 
     def _run_jobs(self) -> None:
         for _ in range(len(self._jobs)):

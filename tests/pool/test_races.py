@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import select
+import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from elf_pysandbox import Limits, Policy, SandboxPool
+from elf_pysandbox import ConfigurationError, Files, Limits, Policy, SandboxPool
 from elf_pysandbox._host.templates import Template
 from elf_pysandbox_worker.wire.messages import Confinement
 
@@ -58,9 +63,11 @@ def test_cancelling_calls_at_any_moment_ends_each_once_and_frees_its_place() -> 
 def test_calls_cancelled_before_they_begin_use_up_no_workers() -> None:
     with SandboxPool(64, policy=NATIVE) as pool:
         add = pool.load_source(ADD, "add", name="sums")
-        for _ in range(4000):
-            pool.submit(add, 1, 2).cancel()
-        assert pool.outcome(add, 1, 2).status == "ok"
+        assert pool.call(add, 1, 2) == 3
+        for _ in range(4):
+            for _ in range(3000):
+                pool.submit(add, 1, 2).cancel()
+            assert pool.outcome(add, 1, 2).status == "ok"
 
 
 def test_the_only_template_that_may_stay_is_not_the_one_just_started() -> None:
@@ -120,3 +127,68 @@ def test_a_template_that_does_not_read_is_given_up_and_never_waited_for() -> Non
     thread.join(10)
     template.end()
     assert in_time
+
+
+def test_a_view_and_a_submitted_call_keep_the_pool_they_came_from() -> None:
+    view = SandboxPool(2, policy=NATIVE).with_options(limits=Limits(wall_s=20))
+    future = view.submit(view.load_source(ADD, "add", name="sums"), 1, 2)
+    del view
+    assert future.result(30) == 3
+
+
+def test_a_forked_child_can_shut_its_copy_down_and_the_parents_calls_go_on() -> None:
+    with SandboxPool(2, policy=NATIVE) as pool:
+        add = pool.load_source(ADD, "add", name="sums")
+        assert pool.call(add, 1, 2) == 3
+        waiting = pool.submit(pool.load_source(WAIT, "wait", name="waiting"))
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            pool.shutdown()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert pool.call(add, 3, 4) == 7
+        waiting.cancel()
+
+
+def test_a_forked_child_does_not_keep_the_pool_of_a_dead_host_alive() -> None:
+    host = """
+import os, time
+from elf_pysandbox import Policy, SandboxPool
+pool = SandboxPool(2, policy=Policy(profile="native"))
+add = pool.load_source("def add(a, b):\\n    return a + b\\n", "add", name="sums")
+pool.call(add, 1, 2)
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+    os._exit(0)
+print(child, *pool.process_ids(), flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", host], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child, *pids = map(int, process.stdout.readline().split())
+        pidfds = [os.pidfd_open(pid) for pid in pids]
+        process.kill()
+    try:
+        gone = [bool(select.select([pidfd], [], [], 20)[0]) for pidfd in pidfds]
+    finally:
+        os.kill(child, signal.SIGKILL)
+        for pidfd in pidfds:
+            os.close(pidfd)
+    assert gone == [True] * len(pids)
+
+
+def test_what_cannot_be_passed_on_as_text_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xff"
+    with open(odd, "wb"):
+        monkeypatch.setenv("PYSANDBOX_ODD", os.fsdecode(b"\xff"))
+    for policy in (
+        Policy(profile="native", files=Files(read=(odd,))),  # type: ignore[arg-type]
+        Policy(profile="native", env=("PYSANDBOX_ODD",)),
+        Policy(allowed_imports=("\udcff",)),
+    ):
+        with SandboxPool(1, policy=policy) as pool, pytest.raises(ConfigurationError, match="UTF-8"):
+            pool.call(pool.load_source(ADD, "add", name="sums"), 1, 2)
