@@ -77,7 +77,7 @@ def dump(saved: Saved, key: bytes | None = None) -> JSON:
     """
     modules: JSON = {}
     tools = []
-    for tool in sorted(saved.tools, key=lambda one: one.name):
+    for tool in saved.tools:
         modules[tool.context.key] = module = _module(tool)
         entry: JSON = {
             "name": tool.name,
