@@ -144,6 +144,8 @@ def load_restricted(name: str, files: dict[str, pathlib.Path]) -> dict[str, Any]
         name,
         [SourceFile(n, str(p), p.read_bytes(), is_package=p.name == "__init__.py") for n, p in files.items()],
     )
+    for loaded in files:
+        sys.modules.pop(loaded, None)
     _importers[:] = [OpenImporter(bundle, ())]
     return vars(_importers[-1].load(name))
 

@@ -120,10 +120,16 @@ def check_tree(
     return _located(transformer.findings, source, path)
 
 
-def check_generated(tree: ast.AST, source: str) -> tuple[Diagnostic, ...]:
-    """Check text that a library is about to run: as no guard is in it, guarded names are findings."""
+def check_generated(tree: ast.AST, source: str, *, generated: bool = True) -> tuple[Diagnostic, ...]:
+    """Check text that a library is about to run.
+
+    Parameters
+    ----------
+    generated : bool
+        The text itself will run, so that names which need a guard are findings; else the tree will, rewritten.
+    """
     transformer = PolicyTransformer(
-        lambda name, level: ("PSB404", "Generated code imports.", ""), generated=True
+        lambda name, level: ("PSB404", "Generated code imports.", ""), generated=generated
     )
     with _room_to_recurse():
         transformer.visit(tree)

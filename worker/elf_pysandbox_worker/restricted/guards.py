@@ -90,10 +90,25 @@ def guarded_setattr(obj: Any, name: str, value: Any) -> None:
     """Assign an attribute by a name that is not refused; the builtin `setattr` of tool code."""
     name = plain_text(name)
     if name == "__match_args__":
-        _check_match_args(value)
+        _check_match_args(value, type(obj) is type)
     else:
         _check_write(name)
     _real_setattr(obj, name, value)
+
+
+def dataclass_setattr(cls: Any, name: str, value: Any) -> None:
+    """Assign what `dataclasses` writes: field names may be guarded ones, unless one is a module of a base class.
+
+    A pattern that would read such a name is refused where it stands (`guarded_pattern_class`).
+    """
+    if name == "__match_args__" and type(value) is tuple:
+        for field in value:
+            guarded = type(field) is str and names.decide(field) == names.GUARDED
+            if not guarded or is_raw(_real_getattr(cls, field, None)):
+                _check_match_args((field,))
+        _real_setattr(cls, name, value)
+    else:
+        guarded_setattr(cls, name, value)
 
 
 def guarded_delattr(obj: Any, name: str) -> None:
@@ -131,16 +146,23 @@ def guarded_pattern_class(cls: Any) -> Any:
             _deny_pattern(f"The metaclass {meta.__name__!r} computes attributes of {cls.__name__!r}.")
     for base in cls.__mro__:
         if "__match_args__" in base.__dict__:
-            _check_match_args(base.__dict__["__match_args__"])
+            _check_match_args(base.__dict__["__match_args__"], type(cls) is type)
             break
     return cls
 
 
-def _check_match_args(value: Any) -> None:
+def _check_match_args(value: Any, own_instances: bool = False) -> None:
+    """Refuse names that need a guard.
+
+    `obj` is risky on exceptions that the interpreter raised; a class whose instances are its own matches none of them.
+    """
     if type(value) is not tuple:
         _deny_pattern("`__match_args__` must be a tuple.")
     for name in value:
-        if type(name) is not str or names.decide(name) != names.PLAIN:
+        harmless = type(name) is str and (
+            names.decide(name) == names.PLAIN or (own_instances and name == "obj")
+        )
+        if not harmless:
             _deny_pattern(f"`__match_args__` names {name!r}.")
 
 

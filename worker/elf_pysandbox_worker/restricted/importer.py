@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -40,7 +41,7 @@ class Importer:
         self._files = {file.name: file for file in bundle.files}
         self._packages = _packages(self._files)
         self._allowed = frozenset(allowed_imports)
-        self._modules: dict[str, ModuleType] = {}
+        self._modules = STATE.tool_modules = {}
         self._values: dict[str, dict[str, Any]] = {}
 
     # -- what may be imported --------------------------------------------------------------------------------
@@ -272,7 +273,12 @@ def _register(module: ModuleType) -> bool:
     """
     name = module.__name__
     root = name.partition(".")[0]
-    if root in sys.stdlib_module_names or root in ("elf_pysandbox_worker", "elf_pysandbox", "msgspec"):
+    if root in sys.stdlib_module_names:
+        # The library's own must be found under the name; what looks there for the tool's is served by `shadows`.
+        with suppress(ImportError):
+            importlib.import_module(root)
+        return False
+    if root in ("elf_pysandbox_worker", "elf_pysandbox", "msgspec"):
         return False
     sys.modules[name] = module
     return True

@@ -10,15 +10,22 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
 from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, PolicyDenied, finding
 from elf_pysandbox_worker.restricted.formatting import check_format
-from elf_pysandbox_worker.restricted.guards import guarded_getattr, guarded_setattr, plain_text
+from elf_pysandbox_worker.restricted.guards import (
+    dataclass_setattr,
+    guarded_getattr,
+    guarded_setattr,
+    plain_text,
+)
+from elf_pysandbox_worker.restricted.names import guard_name
 from elf_pysandbox_worker.restricted.state import STATE
 
+_GUARD = guard_name("getattr")
 _installed: set[str] = set()
 
 
@@ -47,7 +54,8 @@ def _reads_and_writes(space: dict[str, Any]) -> None:
 
 
 def _dataclasses(space: dict[str, Any]) -> None:
-    _reads_and_writes(space)
+    space["getattr"] = guarded_getattr
+    space["setattr"] = dataclass_setattr
     space["exec"] = checked_exec
 
 
@@ -138,11 +146,11 @@ _TOGETHER = {
 }
 
 
-def _checked(tree: ast.AST, source: str) -> None:
-    """Refuse generated text with anything but plain names, and with imports."""
+def _checked(tree: ast.AST, source: str, *, generated: bool = True) -> None:
+    """Refuse generated text with imports and refused names; where no guard can run, with guarded names, too."""
     from elf_pysandbox_worker.restricted.compiler import check_generated
 
-    found = check_generated(tree, source)
+    found = check_generated(tree, source, generated=generated)
     if found:
         reasons = " ".join(each.message for each in found[:3])
         message = f"The library would run text that the policy refuses: {reasons}"
@@ -153,13 +161,20 @@ def _checked(tree: ast.AST, source: str) -> None:
 def checked_exec(source: Any, globals_: dict[str, Any], locals_: Any = None, /) -> None:
     """`exec` for the code that `dataclasses` generates, in the namespace of the class's module.
 
-    `__module__` of a class is only a claim: the namespace of a standard library module is never used.
+    `__module__` of a class is only a claim: the namespace of a standard library module is never used. Code in the
+    namespace of a tool's module gets the guards of that module; elsewhere, names that need one are refused.
     """
     from elf_pysandbox_worker.restricted.namespace import annotation_builtins
 
     text = str.__str__(source)
-    _checked(ast.parse(text), text)
+    tree = ast.parse(text)
     space = _public_globals(globals_)
+    builtins_here = space.get("__builtins__")
+    if type(builtins_here) is dict and _GUARD in builtins_here:
+        _checked(tree, text, generated=False)
+        exec(compile(tree, "<string>", "exec", dont_inherit=True), space, locals_)
+        return
+    _checked(tree, text)
     if space is not globals_ or "__builtins__" not in globals_:
         space = {**space, "__builtins__": annotation_builtins()}
     exec(text, space, locals_)
@@ -185,11 +200,14 @@ def checked_eval(source: Any, globals_: Any = None, locals_: Any = None, /) -> A
     return eval(source, space, _public_globals(locals_) if locals_ is not None else None)
 
 
-def _public_globals(space: Mapping[str, Any]) -> Mapping[str, Any]:
+def _public_globals(space: Any) -> Any:
     """Return a namespace, or the published names when it is that of a standard library module."""
     name = space.get("__name__") if type(space) is dict else None
     if type(name) is not str or name.partition(".")[0] not in sys.stdlib_module_names:
         return space
+    tool = STATE.tool_modules.get(name)
+    if tool is not None:
+        return vars(tool)
     module = sys.modules.get(name)
     if module is None or vars(module) is not space or STATE.is_published(module):
         return space

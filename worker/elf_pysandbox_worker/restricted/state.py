@@ -19,6 +19,7 @@ class State:
         self.files_granted = False
         self.record: dict[str, dict[str, Any]] = {"imports": {}, "names": {}, "files": {}}
         self.native_roots: frozenset[str] = frozenset()
+        self.tool_modules: dict[str, ModuleType] = {}
         self._published: dict[int, ModuleType] = {}
 
     def publish(self, module: ModuleType) -> None:
