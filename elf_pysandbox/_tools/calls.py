@@ -34,8 +34,8 @@ class Call:
         self._handler, self.arguments = handler, arguments
         watched = handler._tracer.watched
         self._started = time.perf_counter() if watched else 0.0
-        self._trace = handler._tracer.start(name) if watched else None
         self._restarts = self._restarts_now() if watched else 0
+        self._trace = handler._tracer.start(name) if watched else None
         self.refusal: Outcome | None = None
         try:
             self.tool = handler._set.get(name)

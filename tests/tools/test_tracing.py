@@ -50,6 +50,7 @@ def test_retries_and_restarts_are_told(pool: SandboxPool) -> None:
 def test_a_restart_of_a_template_is_told() -> None:
     import os
     import signal
+    import time
 
     told: list[CallTrace] = []
     with SandboxPool(2) as own:
@@ -59,8 +60,11 @@ def test_a_restart_of_a_template_is_told() -> None:
         handler.execute("add", {"a": 1})
 
         def kill_all(_: CallTrace) -> None:
+            before = own.statistics().restarts
             for pid in own.process_ids():
                 os.kill(pid, signal.SIGKILL)
+            while own.statistics().restarts == before:
+                time.sleep(0.001)
 
         handler._tracer._hooks = (Hooks(on_start=kill_all, on_restart=told.append),)
         handler.outcome("add", {"a": 1})
