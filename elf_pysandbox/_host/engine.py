@@ -7,6 +7,7 @@ killed.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _ZYGOTE_STARTS = 6  # restart intensity: so many within the period below break the pool instead of spinning
 _ZYGOTE_PERIOD_S = 10.0
+_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _FAREWELL_S = 10.0  # for the kernel to end all namespaces on a busy machine
 _RESERVED = 4  # confinements of late for which a blank template waits
 
@@ -353,8 +355,10 @@ class Engine:
                 template.in_flight += 1
                 template.aim()
                 return template.take()
-            except OSError:
+            except OSError as error:
                 template.in_flight -= 1
+                if error.errno in _OUT_OF_DESCRIPTORS:
+                    raise OSError(error.errno, f"{error.strerror}: raise the limit (ulimit -n)") from None
                 self.condemn(template)
                 return None
 
@@ -390,8 +394,9 @@ class Engine:
             try:
                 template.aim()
                 template.restock()
-            except OSError:
-                self.condemn(template)
+            except OSError as error:
+                if error.errno not in _OUT_OF_DESCRIPTORS:  # those are the host's trouble, not the template's
+                    self.condemn(template)
 
     def trim(self) -> None:
         """Shrink every template to what it has needed of late (supervisor only, from time to time)."""

@@ -126,8 +126,10 @@ class Template:
 
     def restock(self) -> None:
         """Send one more batch of worker channels; raises OSError when the template is gone or stuck."""
-        pairs = [processes.worker_channel() for _ in range(_BATCH)]
+        pairs: list[tuple[socket.socket, socket.socket]] = []
         try:
+            while len(pairs) < _BATCH:
+                pairs.append(processes.worker_channel())
             self._tell(Stock(len(pairs)), [far.fileno() for _, far in pairs])
         except OSError:
             for near, _ in pairs:

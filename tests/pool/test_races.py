@@ -22,6 +22,7 @@ from elf_pysandbox._host.templates import Template
 from elf_pysandbox_worker.wire.messages import Confinement
 
 NATIVE = Policy(profile="native")
+MODULE = "fixtures/engine/behaviours.py"
 ADD = "def add(a, b):\n    return a + b\n"
 WAIT = "import time\ndef wait():\n    time.sleep(60)\n"
 
@@ -192,3 +193,22 @@ def test_what_cannot_be_passed_on_as_text_is_refused_by_name(
     ):
         with SandboxPool(1, policy=policy) as pool, pytest.raises(ConfigurationError, match="UTF-8"):
             pool.call(pool.load_source(ADD, "add", name="sums"), 1, 2)
+
+
+def test_a_host_out_of_descriptors_says_so_and_keeps_its_templates():
+    import resource
+
+    with SandboxPool(2, policy=NATIVE) as pool:
+        add = pool.load(f"{MODULE}:add")
+        assert pool.call(add, 1) == 2
+        before = pool.statistics().restarts
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        statuses = set()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 2, hard))
+        try:
+            statuses = {pool.outcome(add, i).status for i in range(40)}
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert statuses <= {"ok", "fault"}
+        assert pool.call(add, 1) == 2
+        assert pool.statistics().restarts == before
