@@ -4,7 +4,10 @@
     python benchmarks/policy_doctests.py --library  # the standard library only
 
 An example counts when both sides ran it: the module loaded, and the examples before it in the same docstring ran on
-both. Examples whose plain output differs between two runs (addresses, clocks, random numbers) do not count.
+both. Every import is permitted here, forbidden modules natively, so that more examples run: a package that loads its
+own modules through `importlib` or `pkgutil` (dateutil does) then gets them twice, or without their data, and two of
+its examples differ for that reason. Examples whose plain output differs between two runs (addresses, clocks, random
+numbers) do not count.
 """
 
 from __future__ import annotations
