@@ -23,7 +23,16 @@ from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.decode import decode_from_worker
 from elf_pysandbox_worker.wire.errors import WireError
 from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame, parse_single
-from elf_pysandbox_worker.wire.messages import Failure, FromWorker, Item, Output, Ready, Result, encode
+from elf_pysandbox_worker.wire.messages import (
+    EXIT_MEMORY,
+    Failure,
+    FromWorker,
+    Item,
+    Output,
+    Ready,
+    Result,
+    encode,
+)
 
 if TYPE_CHECKING:
     from elf_pysandbox._host.engine import Engine, Route
@@ -35,6 +44,7 @@ _CHUNK = 1 << 16  # of a first read: malloc's heap serves it, 10 times cheaper t
 _LARGE = 1 << 18
 _SMALL = 1 << 16
 _ATTEMPTS = 8  # templates that may die under a call before it begins; of workers, the square of it
+_UNREAD = 3  # workers that may die with the call half read
 _READS = 64  # of one `advance`: a peer faster than its reader must not keep the clocks unread
 _READS_STREAMED = 4  # of one `advance` that feeds a sink, so that a slow reader slows the tool down
 _VERDICT_S = 5.0  # for a dead worker's or template's cause of death to be told
@@ -69,7 +79,7 @@ class Flight:
 
     __slots__ = (
         "_attempts", "_born", "_ending", "_items", "_items_bytes", "_limits", "_output", "_output_bytes",
-        "_reader", "_reason", "_sent_at", "_unsent", "admitted", "call_id", "channel", "deadline", "detach",
+        "_reader", "_reason", "_sent_at", "_unread", "_unsent", "admitted", "call_id", "channel", "deadline", "detach",
         "engine", "lock", "may_wait", "notify", "phase", "pieces", "route", "sink", "template",
     )  # fmt: skip
 
@@ -104,7 +114,7 @@ class Flight:
         self._items_bytes = 0
         self._output: dict[int, list[str]] = {}
         self._output_bytes = 0
-        self._attempts = 0
+        self._attempts = self._unread = 0
         self._reason = ""
         self._ending: Ending | None = None
 
@@ -429,6 +439,11 @@ class Flight:
 
     def _lost_before_start(self) -> bool:
         """The worker died before its call began: no harm done, take the next one."""
+        if self.phase == RUNNING:
+            self._unread += 1
+            if self._unread > _UNREAD:
+                # Not an accident: reading this call is what ends a worker.
+                return self._die("the worker process ended while it was sent its call")
         self.engine.drop(self)
         template = self.template
         if template is None or not template.loaded:
@@ -510,6 +525,8 @@ def _ending_of(wait_status: int, limits: HostLimits) -> Ending:
         return Ending("crashed", "the worker process ended without an answer")
     if os.WIFEXITED(wait_status):
         code = os.WEXITSTATUS(wait_status)
+        if code == EXIT_MEMORY:
+            return Ending("memory_limit", "the arguments do not fit into memory_mb beside the tool itself")
         return Ending("crashed", f"the worker process exited by itself with code {code}, without an answer")
     number = os.WTERMSIG(wait_status)
     if number == signal.SIGXCPU:

@@ -94,7 +94,9 @@ class Template:
         self.last_used = self.started
         self.waiting: set[Flight] = set()
         self.inquiries: dict[int, Flight] = {}
-        self._channels: deque[WorkerChannel] = deque()
+        # Ready workers that have served a call, and the channels of workers that have not, in the order sent.
+        self._resting: list[WorkerChannel] = []
+        self._stock: deque[WorkerChannel] = deque()
         self._next_index = 0
         self._target = 0
 
@@ -139,7 +141,7 @@ class Template:
             for _, far in pairs:
                 far.close()
         for near, _ in pairs:
-            self._channels.append(WorkerChannel(self._next_index, near))
+            self._stock.append(WorkerChannel(self._next_index, near))
             self._next_index += 1
 
     def aim(self) -> None:
@@ -153,7 +155,8 @@ class Template:
     def aim_lower(self) -> None:
         """Tell the template to keep fewer workers alive once demand has fallen to less than half."""
         want = self.in_flight + _SPARE
-        if self._target > 2 * want + _BATCH:
+        # Not while calls wait for workers to be forked: those that rest would count against them.
+        if self._target > 2 * want + _BATCH and not self.waiting:
             self._target = want
             try:
                 self._tell(Target(want))
@@ -168,19 +171,31 @@ class Template:
     # -- leases -------------------------------------------------------------------------------------
 
     def take(self) -> WorkerChannel:
-        """Take the channel of the next worker, which may still have to be forked."""
-        if not self._channels:
+        """Take a worker that waits for another call, or the channel of the next one, forked or not."""
+        if self._resting:
+            return self._resting.pop()
+        if not self._stock:
             self.restock()
-        return self._channels.popleft()
+        return self._stock.popleft()
 
     def give_back(self, channel: WorkerChannel) -> None:
-        """Return a worker that will serve another call (`calls_per_worker` above 1)."""
-        self._channels.appendleft(channel)
+        """Return a worker that will serve another call, or a channel that was not used.
+
+        The template forks in the order sent, so an unused channel goes back to its place: before it stands what may be
+        forked already, behind it what is not.
+        """
+        if channel.pidfd >= 0:
+            self._resting.append(channel)
+            return
+        place = 0
+        while place < len(self._stock) and self._stock[place].index < channel.index:
+            place += 1
+        self._stock.insert(place, channel)
 
     @property
     def low(self) -> bool:
         """Whether the stock should be refilled soon."""
-        return len(self._channels) < _LOW
+        return len(self._stock) < _LOW
 
     def process_gone(self) -> bool:
         """Whether the template process has ended (a pidfd is readable then, pidfd_open(2))."""
@@ -203,16 +218,17 @@ class Template:
         self._tell(Target(self._target))
         for _ in range(surplus):
             # The oldest come first, so these are the ones that are ready: they read the end of file and exit.
-            self._channels.popleft().end()
+            channel = self._resting.pop() if self._resting else self._stock.popleft()
+            channel.end()
 
     def idle_workers(self) -> int:
         """Count the workers that have said they are ready and serve no call."""
         if self.ended:
             return 0
         poller = select.poll()
-        for channel in list(self._channels):
+        for channel in self._stock:
             poller.register(channel.sock, select.POLLIN)
-        return len(poller.poll(0)) if self._channels else 0
+        return len(self._resting) + (len(poller.poll(0)) if self._stock else 0)
 
     # -- the end ------------------------------------------------------------------------------------
 
@@ -225,7 +241,9 @@ class Template:
             processes.kill(self.pidfd)
             processes.close(self.pidfd)
             self.pidfd = -1
-        while self._channels:
-            self._channels.popleft().end()
+        for channel in (*self._resting, *self._stock):
+            channel.end()
+        self._resting.clear()
+        self._stock.clear()
         for sock in (self.keeper, self.control, self.keeper_far, self.control_far):
             sock.close()

@@ -222,3 +222,12 @@ def test_statistics_count_calls_by_status(native_pool):
     after = native_pool.statistics().calls
     assert after["ok"] == before.get("ok", 0) + 1
     assert after["raised"] == before.get("raised", 0) + 1
+
+
+def test_workers_that_rest_never_keep_a_waiting_call_from_its_own():
+    policy = Policy(profile="native", calls_per_worker=20)
+    with SandboxPool(48, policy=policy, limits=Limits(queue_s=10)) as pool:
+        add = pool.load(f"{MODULE}:add")
+        for _ in range(3):
+            futures = [pool.submit(add, i) for i in range(1_200)]
+            assert [future.result() for future in futures] == list(range(1, 1_201))

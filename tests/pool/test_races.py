@@ -116,8 +116,8 @@ def test_a_template_that_does_not_read_is_given_up_and_never_waited_for() -> Non
         try:
             for _ in range(5000):
                 template.restock()
-                while template._channels:
-                    template._channels.popleft().end()
+                while template._stock:
+                    template._stock.popleft().end()
         except OSError:
             ended.set()
 

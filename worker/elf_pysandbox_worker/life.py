@@ -23,6 +23,7 @@ from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire import values
 from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame, parse_single
 from elf_pysandbox_worker.wire.messages import (
+    EXIT_MEMORY,
     Call,
     Failure,
     Item,
@@ -68,6 +69,8 @@ def main(worker_fd: int, tool: loading.LoadedTool, confine_worker: Callable[[int
         status = 0
     except (BrokenPipeError, ConnectionResetError):
         status = 0  # the host has settled this call already
+    except MemoryError:
+        status = EXIT_MEMORY  # of the arguments or for the report itself: nothing can be said but this
     finally:
         os._exit(status)
 

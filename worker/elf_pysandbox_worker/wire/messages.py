@@ -220,6 +220,10 @@ class LoadFailed(Struct, frozen=True, array_like=True, tag="load_failed"):
 # -- worker channel -----------------------------------------------------------------------------------------
 
 
+EXIT_MEMORY = 251
+"""Exit code of a worker that has no memory left to say so: for its arguments, or for its report."""
+
+
 class UsageData(Struct, frozen=True, array_like=True):
     cpu_s: float = 0.0
     peak_memory_mb: float = 0.0
