@@ -85,9 +85,12 @@ class Files:
                     f"Files.{name} must be a tuple of paths, not the single path {value!r}"
                 )
             try:
-                paths = tuple(os.path.abspath(os.fsdecode(path)) for path in value)
+                given = tuple(os.fsdecode(path) for path in value)
             except TypeError:
                 raise ConfigurationError(f"Files.{name} must be a tuple of paths, not {value!r}") from None
+            if "" in given:  # `abspath` would make it the working directory.
+                raise ConfigurationError(f'Files.{name} holds an empty path; write "." for this folder')
+            paths = tuple(os.path.abspath(path) for path in given)
             if any("\0" in path for path in paths):
                 raise ConfigurationError(f"Files.{name} holds a path with a NUL character")
             object.__setattr__(self, name, paths)

@@ -235,5 +235,8 @@ def _from_pyproject(environ: Mapping[str, str], folder: Path) -> Iterator[Settin
         _known(name, f"{path} [tool.pysandbox]")
         if name in ("read", "write") and isinstance(value, list):
             # Relative to the file they are written in, wherever the command is run.
-            value = [str(path.parent.resolve() / part) if isinstance(part, str) else part for part in value]
+            value = [
+                str(path.parent.resolve() / part) if part and isinstance(part, str) else part
+                for part in value
+            ]
         yield Setting(name, tuple(value) if isinstance(value, list) else value, str(path))

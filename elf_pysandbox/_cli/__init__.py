@@ -5,7 +5,10 @@ Each command lives in a module of its own and is imported when it is asked for.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
+import sys
 from typing import Any
 
 import click
@@ -34,8 +37,25 @@ COMMANDS = {
 """Name -> (module:attribute, one line of help): the help page needs no import of the commands."""
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are used."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line; what an encoding cannot hold is written as its escape."""
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            click.echo(f"error: cannot write {error.filename or 'the output'}: {error.strerror}", err=True)
+            _give_up_stdout()
+            sys.exit(2)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -64,6 +84,16 @@ class LazyGroup(click.Group):
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+def _give_up_stdout() -> None:
+    """Send what standard output cannot take nowhere: else the interpreter fails on it again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

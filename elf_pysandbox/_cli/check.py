@@ -10,6 +10,7 @@ import click
 
 from elf_pysandbox import Diagnostic, PythonSecurityValidator
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.options import regular
 from elf_pysandbox._cli.printing import colours
 
 
@@ -38,6 +39,8 @@ def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json
         for path in paths:
             if path == "-":
                 findings += validator.check(sys.stdin.buffer.read(), "<stdin>")
+            else:
+                regular(path)
         checked = validator.check_paths([path for path in paths if path != "-"])
     except OSError as error:
         raise click.UsageError(f"cannot read: {error}") from None

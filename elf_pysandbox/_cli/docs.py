@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from elf_pysandbox._cli.options import grant_options, limits_from, policy_from, refuse_usage
+from elf_pysandbox._cli.options import grant_options, limits_from, policy_from, refuse_usage, writing
 
 
 @click.command()
@@ -43,7 +43,8 @@ def docs(path: Path, output: Path, form: str, no_run: bool, **options: Any) -> N
     limits = limits_from(options["timeout"], options["cpu"], options["memory"])
     with refuse_usage():
         modules = gather.gather(path, policy=policy, limits=limits, run_examples=not no_run)
-    output.mkdir(parents=True, exist_ok=True)
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
     endings = {"markdown": (".md",), "html": (".html",), "both": (".md", ".html")}[form]
     count = 0
     for ending in endings:
@@ -54,7 +55,8 @@ def docs(path: Path, output: Path, form: str, no_run: bool, **options: Any) -> N
         count = len(pages) - 1
         for name, text in pages.items():
             shown = page.render(name, text) if ending == ".html" else text
-            (output / f"{name}{ending}").write_text(shown, encoding="utf-8")
+            with writing(output / f"{name}{ending}"):
+                (output / f"{name}{ending}").write_text(shown, encoding="utf-8")
     problems = _problems(modules)
     for problem in problems:
         click.echo(f"warning: {problem}", err=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import ConfigurationError, Limits, Policy, Settings
+from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Settings
+from elf_pysandbox._cli.exits import USAGE
 
 _OPTIONS = (
     click.option(
@@ -64,6 +65,24 @@ def refuse_usage() -> Iterator[None]:
         raise click.UsageError(str(error)) from None
 
 
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Tell an output that cannot be written, by the name the user gave it (exit code 2)."""
+    try:
+        yield
+    except SandboxError:
+        raise  # Some are OSErrors as well.
+    except OSError as error:
+        click.echo(f"error: cannot write {path}: {error.strerror or error}", err=True)
+        sys.exit(USAGE)
+
+
+def regular(path: str) -> None:
+    """Refuse a pipe or device: reading it may never end."""
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        raise click.UsageError(f"{path!r} is neither a file nor a folder")
+
+
 def limits_from(timeout: float | None, cpu: float | None, memory: int | None) -> Limits:
     """Return the limits of the settings, with those given on the command line."""
     with refuse_usage():
@@ -76,7 +95,7 @@ def policy_from(
 ) -> Policy:  # fmt: skip
     """Return the policy of the settings, with the grants given on the command line."""
     for path in (*read, *write):
-        if not Path(path).exists():
+        if path and not Path(path).exists():
             raise click.UsageError(f"{path!r} does not exist; only what exists can be granted")
     given = {"profile": profile, "allowed_imports": imports, "read": read, "write": write, "env": env}
     with refuse_usage():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -72,6 +73,19 @@ def error_fields(error: BaseException | None) -> dict[str, Any] | None:
     return fields
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def escaped(text: str) -> str:
+    """Return the text with its control characters written out, so that a terminal obeys none of them."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def shown(text: str, *, err: bool = False) -> str:
+    """Return a tool's text for a stream: escaped for a terminal, as it is for a file or program."""
+    return escaped(text) if (sys.stderr if err else sys.stdout).isatty() else text
+
+
 def colours() -> bool:
     """Whether standard error should be coloured (https://no-color.org)."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
@@ -86,11 +100,11 @@ def print_failure(outcome: Outcome) -> None:
         click.echo(_traceback(info), err=True)
         if outcome.status == "raised":
             return
-    click.echo(f"{head}: {error}", err=True)
+    click.echo(f"{head}: {escaped(str(error))}", err=True)
 
 
 def _traceback(info: ErrorInfo) -> str:
-    text = info.format()
+    text = escaped(info.format())
     if not colours():
         return text
     *body, last = text.split("\n") if not info.notes else text.rsplit("\n", len(info.notes) + 1)

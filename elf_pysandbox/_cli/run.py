@@ -11,7 +11,7 @@ import click
 from elf_pysandbox import ItemEvent, Outcome, OutputEvent, SandboxError, SandboxPool, ToolHandlerError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
-from elf_pysandbox._cli.printing import envelope, error_fields, print_failure, show_value
+from elf_pysandbox._cli.printing import envelope, error_fields, escaped, print_failure, show_value, shown
 
 
 @click.command()
@@ -68,7 +68,7 @@ def _refuse(error: SandboxError, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"status": status, "value": None, "error": error_fields(error)}))
     else:
-        click.echo(f"{status}: {error}", err=True)
+        click.echo(f"{status}: {escaped(str(error))}", err=True)
     sys.exit(EXIT_OF_STATUS[status])
 
 
@@ -77,10 +77,11 @@ def _live(pool: SandboxPool, tool: Any, args: list[Any], kwargs: dict[str, Any])
     streamed = False
     for event in pool.stream(tool, *args, **kwargs):
         if isinstance(event, OutputEvent):
-            click.echo(event.text, nl=False, err=event.stream == "stderr")
+            err = event.stream == "stderr"
+            click.echo(shown(event.text, err=err), nl=False, err=err)
         elif isinstance(event, ItemEvent):
             streamed = True
-            click.echo(show_value(event.value))
+            click.echo(shown(show_value(event.value)))
         elif event.ok and not streamed:
-            click.echo(show_value(event.value))
+            click.echo(shown(show_value(event.value)))
     return event  # type: ignore[return-value]

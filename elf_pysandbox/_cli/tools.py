@@ -20,8 +20,16 @@ from elf_pysandbox import (
     ToolNotFoundError,
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
-from elf_pysandbox._cli.options import arguments_from, call_options, grant_options, limits_from, policy_from
-from elf_pysandbox._cli.printing import envelope, error_fields, print_failure, show_value
+from elf_pysandbox._cli.options import (
+    arguments_from,
+    call_options,
+    grant_options,
+    limits_from,
+    policy_from,
+    regular,
+    writing,
+)
+from elf_pysandbox._cli.printing import envelope, error_fields, escaped, print_failure, show_value, shown
 
 FORMATS = ("json", "openai", "openai-responses", "anthropic", "gemini", "mcp")
 _KEY = click.option("--key-file", type=click.Path(exists=True, dir_okay=False), help="Key of the set's HMAC.")
@@ -40,7 +48,7 @@ def _told(as_json: bool = False) -> Iterator[None]:
         if as_json:
             click.echo(json.dumps({"status": status, "value": None, "error": error_fields(error)}))
         else:
-            click.echo(f"{status}: {error}", err=True)
+            click.echo(f"{status}: {escaped(str(error))}", err=True)
         sys.exit(EXIT_OF_STATUS[status])
 
 
@@ -48,7 +56,10 @@ def _key(key_file: str | None) -> bytes | None:
     if key_file is None:
         return None
     with open(key_file, "rb") as file:
-        return file.read().strip()
+        key = file.read().strip()
+    if not key:
+        raise click.UsageError(f"{key_file!r} holds no key: an empty one vouches for nothing")
+    return key
 
 
 @click.command("list")
@@ -65,6 +76,7 @@ def list_tools(places: tuple[str, ...], python_path: tuple[str, ...], as_json: b
     with _told(as_json):
         handler = ToolHandler(python_path=python_path)
         for place in places:
+            regular(place)
             handler.add_tools(place)
         tools = [handler.get(name) for name in handler.names]
     if as_json:
@@ -150,8 +162,11 @@ def save(places: tuple[str, ...], output: str, key_file: str | None, python_path
     with _told():
         handler = ToolHandler(python_path=python_path)
         for place in places:
+            regular(place)
             handler.add_tools(place)
-        handler.save(output, key=_key(key_file))
+        key = _key(key_file)
+        with writing(output):
+            handler.save(output, key=key)
     click.echo(f"{len(handler)} tools saved to {output}: {', '.join(handler.names)}")
 
 
@@ -209,7 +224,7 @@ def call(
     if as_json:
         click.echo(json.dumps(envelope(outcome), ensure_ascii=False))
     elif outcome.ok:
-        click.echo(show_value(outcome.value))
+        click.echo(shown(show_value(outcome.value)))
     else:
         print_failure(outcome)
     sys.exit(EXIT_OF_STATUS[outcome.status])

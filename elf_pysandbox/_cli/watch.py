@@ -14,7 +14,7 @@ import click
 from elf_pysandbox import Outcome, PythonSecurityValidator, SandboxError, SandboxPool, Tool
 from elf_pysandbox._cli.completion import Target
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
-from elf_pysandbox._cli.printing import colours, plain, print_failure
+from elf_pysandbox._cli.printing import colours, escaped, plain, print_failure, shown
 
 _LOOK_EVERY_S = 0.05
 Stamp = tuple[int, int, int]
@@ -106,11 +106,11 @@ def _run(
         outcome = pool.outcome(tool, *args, **kwargs)
         _check(pool, tool)
     except SandboxError as error:
-        click.echo(f"{getattr(error, 'status', 'fault')}: {error}", err=True)
+        click.echo(f"{getattr(error, 'status', 'fault')}: {escaped(str(error))}", err=True)
         return before
     spent = time.perf_counter() - start
     if not outcome.ok:
-        click.echo(outcome.stdout, nl=False)
+        click.echo(shown(outcome.stdout), nl=False)
         print_failure(outcome)
         return before
     lines = _lines(outcome)
@@ -138,12 +138,12 @@ def _lines(outcome: Outcome) -> list[str]:
 
 def _show(lines: list[str], before: list[str] | None) -> None:
     if before is None:
-        click.echo("\n".join(lines))
+        click.echo(shown("\n".join(lines)))
     elif lines == before:
         click.echo("same result")
     else:
         for line in list(difflib.unified_diff(before, lines, lineterm="", n=2))[2:]:
-            click.echo(_coloured(line))
+            click.echo(_coloured(shown(line)))
 
 
 def _coloured(line: str) -> str:

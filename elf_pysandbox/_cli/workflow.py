@@ -28,8 +28,8 @@ from elf_pysandbox import (
     workflow_svg,
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED, USAGE
-from elf_pysandbox._cli.options import policy_from
-from elf_pysandbox._cli.printing import colours, error_fields, plain
+from elf_pysandbox._cli.options import policy_from, writing
+from elf_pysandbox._cli.printing import colours, error_fields, escaped, plain, shown
 
 _FILE = click.argument("file", type=click.Path(dir_okay=False))
 
@@ -115,7 +115,9 @@ def graph(file: str, svg: str | None) -> None:
     if svg is None:
         click.echo(workflow_mermaid(loaded), nl=False)
     else:
-        Path(svg).write_text(workflow_svg(loaded), encoding="utf-8")
+        drawn = workflow_svg(loaded)
+        with writing(svg):
+            Path(svg).write_text(drawn, encoding="utf-8")
 
 
 @workflow.command()
@@ -131,7 +133,7 @@ def _run_once(
         final = asyncio.run(load_workflow(file).arun(state, pool=pool, listen=listen))
     except SandboxError as error:
         return _refuse(error)
-    click.echo(json.dumps(plain(public_state(final)), ensure_ascii=False, indent=2))
+    click.echo(shown(json.dumps(plain(public_state(final)), ensure_ascii=False, indent=2)))
     return 0
 
 
@@ -141,9 +143,9 @@ def _refuse(error: SandboxError) -> int:
     if failed is not None:
         text = failed.traceback or f"{failed.type}: {failed.message}"
         notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("in node")]
-        click.echo("\n".join([text, *notes]), err=True)
+        click.echo(escaped("\n".join([text, *notes])), err=True)
         return EXIT_OF_STATUS[failed.status]
-    click.echo(str(error), err=True)
+    click.echo(escaped(str(error)), err=True)
     if isinstance(error, (DocumentError, ConfigurationError)):
         return USAGE
     if isinstance(error, WorkflowError):
@@ -176,7 +178,7 @@ def _show(event: NodeEvent) -> None:
     elif event.phase == "retry":
         told = f"{event.error.type}: {event.error.message}" if event.error is not None else event.status
         line, colour = (
-            f"  ↻ {event.node}: attempt {event.attempt} ended {event.status} ({told[:80]})",
+            f"  ↻ {event.node}: attempt {event.attempt} ended {event.status} ({escaped(told[:80])})",
             "yellow",
         )
     elif event.status == "ok":

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from elf_pysandbox._errors import ModuleLoadError, SandboxError, ToolHandlerError
+from elf_pysandbox._errors import ConfigurationError, ModuleLoadError, SandboxError, ToolHandlerError
 from elf_pysandbox._tools.context import ModuleContext, Sibling
 from elf_pysandbox._tools.schema import Description, description_of
 from elf_pysandbox._tools.tool import Tool
@@ -59,6 +59,10 @@ def canonical(data: Any) -> bytes:
 
 def digest(data: Any, key: bytes | None) -> str:
     """Return the digest of `data`: ``sha256:…``, or ``hmac-sha256:…`` with a key."""
+    if key is not None and not key:
+        raise ConfigurationError(
+            "the key is empty: such a digest vouches for nothing; pass a secret, or None"
+        )
     if key is None:
         return "sha256:" + hashlib.sha256(canonical(data)).hexdigest()
     return "hmac-sha256:" + hmac.new(key, canonical(data), hashlib.sha256).hexdigest()
@@ -230,6 +234,8 @@ def _vouched(data: Any, recorded: Any, key: bytes | None) -> bool:
         return False
     try:
         expected = digest(data, key)
+    except ConfigurationError:
+        raise
     except (TypeError, ValueError, RecursionError):
         return False
     return hmac.compare_digest(expected.encode(), recorded.encode("utf-8", "replace"))

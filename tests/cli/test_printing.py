@@ -1,0 +1,120 @@
+"""What a terminal gets of a tool's text, and what becomes of an output that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from elf_pysandbox._cli import main
+
+ROOT = Path(__file__).parents[2]
+TEXT = str(ROOT / "examples" / "text_tools.py")
+TOOLS = """
+def lone():
+    return "\\ud800"
+
+def bell(fail=False):
+    if fail:
+        raise ValueError("a\\x1b[2Jb")
+    return "a\\x1b]0;title\\x07\\tb\\x9b"
+"""
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> str:
+    (tmp_path / "odd.py").write_text(TOOLS)
+    return str(tmp_path / "odd.py")
+
+
+def pysandbox(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+def on_a_terminal(*words: str) -> str:
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "elf_pysandbox", *words], cwd=ROOT, stdout=follower, stderr=follower
+    ) as process:
+        os.close(follower)
+        seen = b""
+        try:
+            while part := os.read(leader, 4096):
+                seen += part
+        except OSError:  # EIO: the other side is closed.
+            pass
+        process.wait()
+    os.close(leader)
+    return seen.decode()
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_lone_surrogate_is_printed_as_its_escape(tools: str, options: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "elf_pysandbox", "run", f"{tools}:lone", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "\\ud800" in done.stdout
+
+
+def test_a_terminal_obeys_no_control_character_of_a_value(tools: str) -> None:
+    assert on_a_terminal("run", f"{tools}:bell") == "a\\x1b]0;title\\x07\tb\\x9b\r\n"
+
+
+def test_an_error_message_has_its_control_characters_escaped_everywhere(tools: str) -> None:
+    done = pysandbox("run", f"{tools}:bell", "--arg", "fail=true")
+    assert done.exit_code == 1
+    assert "a\\x1b[2Jb" in done.output
+
+
+def test_a_program_gets_the_value_as_it_is(tools: str) -> None:
+    command = [sys.executable, "-m", "elf_pysandbox", "run", f"{tools}:bell"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "\x07\tb\x9b" in done.stdout
+
+
+def test_a_set_that_cannot_be_saved_is_told_by_the_name_given() -> None:
+    done = pysandbox("save", TEXT, "-o", "/nope/x.json")
+    assert done.exit_code == 2
+    assert done.output == "error: cannot write /nope/x.json: No such file or directory\n"
+
+
+def test_pages_that_cannot_be_written_are_told() -> None:
+    done = pysandbox("docs", TEXT, "--no-run", "-o", "/proc/x")
+    assert done.exit_code == 2
+    assert "error: cannot write /proc/x" in done.output
+
+
+def test_a_full_standard_output_is_told() -> None:
+    command = [sys.executable, "-m", "elf_pysandbox", "completion", "bash"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: cannot write the output: No space left on device\n"
+
+
+def test_an_empty_path_grants_nothing() -> None:
+    done = pysandbox("run", f"{TEXT}:shout", "--arg", "text=a", "--read", "")
+    assert done.exit_code == 2
+    assert "empty path" in done.output
+
+
+def test_an_empty_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"")
+    done = pysandbox("save", TEXT, "-o", str(tmp_path / "x.json"), "--key-file", str(tmp_path / "key"))
+    assert done.exit_code == 2
+    assert "no key" in done.output
+    assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.parametrize("command", ["check", "list"])
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe"])
+def test_a_pipe_or_device_is_refused(tmp_path: Path, command: str, place: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = pysandbox(command, str(tmp_path / place))
+    assert done.exit_code == 2
+    assert "neither a file nor a folder" in done.output
