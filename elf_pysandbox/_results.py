@@ -94,13 +94,24 @@ def error_of(ending: Ending) -> Exception:
         kind = raised_class(info)
         return kind(info.message if kind.__name__ != "ToolRaised" else f"{name}: {info.message}", info)
     own = info.module.startswith("elf_pysandbox_worker")  # its type is ours: the message alone tells the user
-    text = ending.message or (info.message if own else f"{info.type}: {info.message}")
+    text = (
+        ending.message
+        or _message_of(ending.status, info)
+        or (info.message if own else f"{info.type}: {info.message}")
+    )
     if info.notes:
         text = "\n".join((text, *info.notes))
     error = ERROR_OF_STATUS[ending.status](text, info)
     if isinstance(error, InvalidArgumentsError) and ending.error is not None:
         error.problems = tuple((path, message) for path, message in ending.error.problems)
     return error
+
+
+def _message_of(status: str, info: ErrorInfo) -> str:
+    """Return what CPython leaves out: its own `MemoryError` says nothing."""
+    if status == "memory_limit" and not info.message:
+        return "the call needed more memory than memory_mb allows; raise Limits.memory_mb (--memory)"
+    return ""
 
 
 def _info_of(data: ErrorData) -> ErrorInfo:

@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import Outcome, SandboxError, SandboxPool, Settings
+from elf_pysandbox import ConfigurationError, Outcome, SandboxError, SandboxPool, Settings
 from elf_pysandbox._cli.completion import Target
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.options import (
     arguments_from,
     call_options,
@@ -22,7 +22,7 @@ from elf_pysandbox._cli.options import (
     policy_from,
     refuse_usage,
 )
-from elf_pysandbox._cli.printing import error_fields, plain
+from elf_pysandbox._cli.printing import error_fields, escaped, plain
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -92,12 +92,13 @@ def _run(
     quiet: bool,
 ) -> int:
     from elf_pysandbox._map.progress import Progress
-    from elf_pysandbox._map.rows import lines_of
+    from elf_pysandbox._map.rows import call_digest, lines_of
     from elf_pysandbox._map.runner import Runner
 
     total = sum(1 for _ in lines_of(source))
     try:
         tool = pool.load(target)
+        output.begin(call_digest(f"{tool.context.name}:{tool.path}", fixed))
         with Progress(total, len(output.done), quiet=quiet) as progress:
             runner = Runner(
                 pool, tool, source, output, window=2 * pool.max_workers, retries=retries, fixed=fixed,
@@ -106,9 +107,12 @@ def _run(
             with _stop_on_signals(runner.stop) as received:
                 whole = runner.run()
             summary = progress.line(runner.counts)
+    except ConfigurationError as error:
+        click.echo(f"Error: {error}", err=True)
+        return USAGE
     except SandboxError as error:
         status = getattr(error, "status", "fault")
-        click.echo(f"{status}: {error}", err=True)
+        click.echo(f"{status}: {escaped(str(error))}", err=True)
         return EXIT_OF_STATUS.get(status, 125)
     click.echo(summary, err=True)
     if not whole:

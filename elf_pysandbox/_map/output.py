@@ -47,6 +47,9 @@ class Output:
         self.path = path
         self.done: dict[int, str] = {}
         self.failed = 0
+        self._call = ""
+        self._calls: set[str] = set()
+        self._kept: list[bytes] | None = None
         self._file = _locked(path)
         try:
             if restart:
@@ -65,7 +68,8 @@ class Output:
             if not line.endswith(b"\n"):
                 break  # Torn: its row runs again.
             whole += len(line)
-            row, digest, ok = _read(line, self.path)
+            row, digest, call, ok = _read(line, self.path)
+            self._calls.add(call)
             if retry_failed and not ok:
                 forgot = True
                 continue
@@ -74,11 +78,9 @@ class Output:
                 self.failed += not ok
                 if retry_failed:
                     kept.append(line)
-        if forgot:
-            self._replace(kept)
-        else:
-            self._file.truncate(whole)
-            self._file.seek(0, os.SEEK_END)
+        self._kept = kept if forgot else None
+        self._file.truncate(whole)
+        self._file.seek(0, os.SEEK_END)
 
     def _replace(self, lines: list[bytes]) -> None:
         """Put a file with these lines in the place of this one: whole or not at all."""
@@ -92,9 +94,27 @@ class Output:
         self._file.close()
         self._file = file
 
+    def begin(self, call: str) -> None:
+        """Take the digest of the call that the rows are of, for this run's lines.
+
+        Raises
+        ------
+        ConfigurationError
+            What the output holds is of another call; it stays as it is.
+        """
+        if self._calls - {call, ""}:
+            raise ConfigurationError(
+                f"{self.path} has results of another tool or of other arguments: name another output, or begin "
+                "again with --restart"
+            )
+        self._call = call
+        if self._kept is not None:
+            self._replace(self._kept)
+            self._kept = None
+
     def write(self, row: int, digest: str, status: str, fields: dict[str, Any]) -> None:
         """Write the line of one row."""
-        record = {"row": row, "input": digest, "status": status, **fields}
+        record = {"row": row, "input": digest, "call": self._call, "status": status, **fields}
         # A lone surrogate becomes its escape, which is what JSON calls it too.
         self._file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
         now = time.monotonic()
@@ -123,12 +143,13 @@ def _locked(path: Path) -> BinaryIO:
     return file
 
 
-def _read(line: bytes, path: Path) -> tuple[int, str, bool]:
+def _read(line: bytes, path: Path) -> tuple[int, str, str, bool]:
     try:
         record = json.loads(line)
         row, digest, status = record["row"], record["input"], record["status"]
-        if type(row) is int and isinstance(digest, str):
-            return row, digest, status == "ok"
+        call = record.get("call", "")  # Outputs of earlier releases have none.
+        if type(row) is int and isinstance(digest, str) and isinstance(call, str):
+            return row, digest, call, status == "ok"
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
     raise ConfigurationError(

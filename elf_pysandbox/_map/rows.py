@@ -38,6 +38,14 @@ def digest_of(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()[:16]
 
 
+def call_digest(function: str, fixed: dict[str, Any]) -> str:
+    """Return the digest of what every row is called with: the function's name and the fixed arguments.
+
+    Not of the source: rows that failed are run again with what was mended.
+    """
+    return digest_of(json.dumps([function, fixed], sort_keys=True).encode())
+
+
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that are not blank, numbered, without their ends."""
     with path.open("rb") as file:

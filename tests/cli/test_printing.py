@@ -118,3 +118,10 @@ def test_a_pipe_or_device_is_refused(tmp_path: Path, command: str, place: str) -
     done = pysandbox(command, str(tmp_path / place))
     assert done.exit_code == 2
     assert "neither a file nor a folder" in done.output
+
+
+def test_a_memory_limit_that_python_leaves_unsaid_names_the_option(tmp_path: Path) -> None:
+    (tmp_path / "big.py").write_text("def take(n):\n    return len(bytearray(n))\n")
+    done = pysandbox("run", f"{tmp_path}/big.py:take", "--arg", "n=1000000000", "--memory", "128")
+    assert done.exit_code == 137
+    assert "raise Limits.memory_mb (--memory)" in done.output

@@ -42,8 +42,8 @@ def numbers(path):
     return sorted(record["row"] for record in records(path))
 
 
-def run_map(tmp_path, name, *options):
-    arguments = ["map", f"{MODULE}:{name}", "--input", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+def run_map(tmp_path, name, *options, module=MODULE):
+    arguments = ["map", f"{module}:{name}", "--input", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
     return CliRunner().invoke(main, [*arguments, "--profile", "native", "--workers", "4", *options])
 
 
@@ -87,9 +87,11 @@ def test_rows_that_fail_are_counted_and_told_with_their_error(tmp_path):
 
 def test_failed_rows_run_again_when_asked_for_and_the_others_do_not(tmp_path):
     write_rows(tmp_path / "in", [{"n": 2}, {"n": 0}, {"n": 4}])
-    run_map(tmp_path, "invert")
-    again = run_map(tmp_path, "double", "--retry-failed")
-    assert again.exit_code == 0
+    (tmp_path / "mended.py").write_text("def invert(n):\n    return 1 / n\n")
+    run_map(tmp_path, "invert", module=tmp_path / "mended.py")
+    (tmp_path / "mended.py").write_text("def invert(n):\n    return 0 if n == 0 else -1\n")
+    again = run_map(tmp_path, "invert", "--retry-failed", module=tmp_path / "mended.py")
+    assert again.exit_code == 0, again.output
     found = {record["row"]: record["value"] for record in records(tmp_path / "out")}
     assert found == {0: 0.5, 1: 0, 2: 0.25}
 
@@ -97,8 +99,9 @@ def test_failed_rows_run_again_when_asked_for_and_the_others_do_not(tmp_path):
 def test_a_second_run_does_nothing_and_a_restart_does_all(tmp_path):
     write_rows(tmp_path / "in", [{"n": 1}, {"n": 2}])
     run_map(tmp_path, "double")
-    assert run_map(tmp_path, "invert").exit_code == 0
-    assert sorted(record["value"] for record in records(tmp_path / "out")) == [2, 4]
+    before = (tmp_path / "out").read_bytes()
+    assert run_map(tmp_path, "double").exit_code == 0
+    assert (tmp_path / "out").read_bytes() == before
     run_map(tmp_path, "invert", "--restart")
     assert sorted(record["value"] for record in records(tmp_path / "out")) == [0.5, 1.0]
 
@@ -117,9 +120,34 @@ def test_a_changed_row_is_refused_instead_of_mixed_in(tmp_path):
     run_map(tmp_path, "double")
     write_rows(tmp_path / "in", [{"n": 1}, {"n": 3}])
     ended = run_map(tmp_path, "double")
-    assert ended.exit_code != 0
+    assert ended.exit_code == 2
     assert "row 1" in ended.output
     assert "--restart" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("invert", ()), ("score", ("--arg", "weight=3")), ("score", ("--retry-failed",))],
+)
+def test_results_of_another_tool_or_other_arguments_are_refused(tmp_path, name, options):
+    write_rows(tmp_path / "in", [{"text": "a"}, {"text": 7}])
+    run_map(tmp_path, "score", "--arg", "weight=2")
+    before = (tmp_path / "out").read_bytes()
+    write_rows(tmp_path / "in", [{"text": "a"}, {"text": 7}, {"text": "d"}])
+    ended = run_map(tmp_path, name, *options)
+    assert ended.exit_code == 2
+    assert "another tool or of other arguments" in ended.output
+    assert (tmp_path / "out").read_bytes() == before
+
+
+def test_an_output_of_an_earlier_release_is_gone_on_with(tmp_path):
+    write_rows(tmp_path / "in", [{"n": 1}, {"n": 2}])
+    run_map(tmp_path, "double")
+    kept = records(tmp_path / "out")[:1]
+    del kept[0]["call"]
+    write_rows(tmp_path / "out", kept)
+    assert run_map(tmp_path, "double").exit_code == 0
+    assert numbers(tmp_path / "out") == [0, 1]
 
 
 def test_a_file_that_is_no_output_of_a_map_is_left_alone(tmp_path):
@@ -166,7 +194,7 @@ def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(tmp_path):
     assert "run the same command again" in told
     before = (tmp_path / "out").read_bytes()
     assert 0 < len(numbers(tmp_path / "out")) < ROWS
-    ended = run_map(tmp_path, "double")
+    ended = run_map(tmp_path, "slow")
     assert ended.exit_code == 0, ended.output
     assert (tmp_path / "out").read_bytes().startswith(before)
     assert numbers(tmp_path / "out") == list(range(ROWS))
@@ -178,7 +206,7 @@ def test_a_run_that_was_killed_goes_on_where_its_output_ends(tmp_path):
     wait_for_lines(tmp_path / "out", process)
     process.kill()
     process.communicate(timeout=60)
-    ended = run_map(tmp_path, "double")
+    ended = run_map(tmp_path, "slow")
     assert ended.exit_code == 0, ended.output
     assert numbers(tmp_path / "out") == list(range(ROWS))
 
