@@ -190,9 +190,9 @@ def _python_files(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            found.update(
-                dict.fromkeys(sorted(p for p in path.rglob("*.py") if not _hidden(p.relative_to(path))))
-            )
+            below = (p for p in path.rglob("*.py") if not _hidden(p.relative_to(path)))
+            # No pipe, which might never end; a link to nothing is told when it is read.
+            found.update(dict.fromkeys(sorted(p for p in below if p.is_file() or not p.exists())))
         else:
             found[path] = None
     return list(found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from elf_pysandbox._cli.options import refuse_usage
+from elf_pysandbox._cli.options import refuse_usage, writing
 
 
 @click.command()
@@ -25,7 +25,7 @@ def new(name: str, into: Path | None) -> None:
     from elf_pysandbox._new.scaffold import scaffold
 
     folder = into or Path(name)
-    with refuse_usage():
+    with refuse_usage(), writing(folder):
         written = scaffold(name, folder)
     for path in written:
         click.echo(f"  {path}")

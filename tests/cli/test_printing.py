@@ -125,3 +125,17 @@ def test_a_memory_limit_that_python_leaves_unsaid_names_the_option(tmp_path: Pat
     done = pysandbox("run", f"{tmp_path}/big.py:take", "--arg", "n=1000000000", "--memory", "128")
     assert done.exit_code == 137
     assert "raise Limits.memory_mb (--memory)" in done.output
+
+
+def test_a_pipe_in_a_folder_is_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "fine.py").write_text("def one():\n    return 1\n")
+    done = pysandbox("check", str(tmp_path))
+    assert done.exit_code == 0
+    assert "1 file checked" in done.output
+
+
+def test_a_package_that_cannot_be_written_is_told() -> None:
+    done = pysandbox("new", "x", "--into", "/proc/nope")
+    assert done.exit_code == 2
+    assert "error: cannot write /proc/nope" in done.output
