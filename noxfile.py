@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 import nox
 
@@ -70,9 +72,11 @@ def package(session: nox.Session) -> None:
     """Build wheel and sdist, and run the wheel where nothing of the source tree is."""
     session.install("build", "twine")
     out = session.create_tmp()
+    shutil.rmtree(Path(out, "dist"), ignore_errors=True)
     session.run("python", "-m", "build", "--outdir", f"{out}/dist", ".")
     session.run("bash", "-c", f"twine check {out}/dist/*")
-    session.run("bash", "-c", f"pip install --force-reinstall --quiet {out}/dist/*.whl")
+    (wheel,) = Path(out, "dist").glob("*.whl")
+    session.install("--force-reinstall", str(wheel))
     target = os.path.abspath("examples/text_tools.py") + ":word_count"
     with session.chdir(out):
         session.run("pysandbox", "run", target, "--args", '{"text": "to be or not to be"}')

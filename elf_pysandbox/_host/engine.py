@@ -203,8 +203,8 @@ class Engine:
             try:
                 template.load(route.load, route.limits.load_s)
             except OSError:
-                self._end_template(template)
-                raise
+                # It ended already: its keeper has said why, or the zygote's end will be noticed.
+                template.deaf = True
         template.name, template.profile = route.load.bundle.entry, route.load.profile
         self._templates[route.key] = template
         self.supervisor.watch_load(template)
@@ -349,7 +349,7 @@ class Engine:
     def lease(self, template: Template) -> WorkerChannel | None:
         """Take the next worker's channel; None when the template is gone."""
         with self._lock:
-            if template.ended:
+            if template.ended or template.deaf:
                 return None
             try:
                 template.in_flight += 1

@@ -86,6 +86,7 @@ class Template:
         self.layers: tuple[LayerReport, ...] = ()
         self.state, self.keeper_state = state.CONFINING, state.STARTING
         self.loaded = False
+        self.deaf = False
         self.ended = False
         self.verdict: Ending | None = None
         self.load_deadline = float("inf")
