@@ -139,6 +139,9 @@ class Policy:
             if isinstance(value, str) or not all(isinstance(item, str) and item for item in value):
                 raise ConfigurationError(f"Policy.{name} must be a tuple of names, not {value!r}")
             object.__setattr__(self, name, tuple(value))
+        for item in self.allowed_imports:
+            if not all(part.isidentifier() for part in item.split(".")):
+                raise ConfigurationError(f"Policy.allowed_imports: {item!r} is no module's name")
         for item in self.env:
             if "=" in item or "\0" in item:
                 raise ConfigurationError(f"Policy.env takes names, not assignments: {item!r}")

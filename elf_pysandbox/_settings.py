@@ -162,6 +162,7 @@ class Settings:
                 probe = Settings({name: Setting(name, value, "") for name, value in alone.items()})
                 _ = probe.limits, probe.policy
                 _check_workers(alone["max_workers"])
+                _check_profile(alone["profile"])
             except (ConfigurationError, TypeError, ValueError) as error:
                 raise ConfigurationError(f"{setting.origin}: {setting.name}: {error}") from None
 
@@ -169,6 +170,11 @@ class Settings:
 def _check_workers(value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ConfigurationError(f"max_workers must be a whole number of 1 or more, not {value!r}")
+
+
+def _check_profile(value: str) -> None:
+    if value == "trusted":
+        raise ConfigurationError("must be restricted or native: 'trusted' runs nothing in a pool")
 
 
 def _defaults() -> Iterator[Setting]:

@@ -10,13 +10,20 @@ import click
 
 from elf_pysandbox import Diagnostic, PythonSecurityValidator
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
-from elf_pysandbox._cli.options import regular
+from elf_pysandbox._cli.options import ModuleName, regular
 from elf_pysandbox._cli.printing import colours
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--allow-import", "imports", multiple=True, metavar="MODULE", help="Count MODULE as allowed.")
+@click.option(
+    "--allow-import",
+    "imports",
+    type=ModuleName(),
+    multiple=True,
+    metavar="MODULE",
+    help="Count MODULE as allowed.",
+)
 @click.option("--files", is_flag=True, help="Count the tool as having a file grant.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON array.")
 def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json: bool) -> None:

@@ -11,11 +11,12 @@ import click
 from elf_pysandbox import Policy, SandboxError, SandboxPool
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
-from elf_pysandbox._cli.printing import print_failure
+from elf_pysandbox._cli.printing import print_failure, refuse
+from elf_pysandbox._cli.targets import Target
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", type=Target())
 @call_options
 @click.option("--json", "as_json", is_flag=True, help="Print what was noted as JSON.")
 def learn(target: str, arguments: str | None, pairs: tuple[str, ...], as_json: bool, **options: Any) -> None:
@@ -40,8 +41,7 @@ def learn(target: str, arguments: str | None, pairs: tuple[str, ...], as_json: b
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except SandboxError as error:
-            click.echo(f"not_found: {error}", err=True)
-            sys.exit(EXIT_OF_STATUS["not_found"])
+            refuse(error)
     if not outcome.ok:
         print_failure(outcome)
         sys.exit(EXIT_OF_STATUS[outcome.status])

@@ -12,9 +12,7 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import ConfigurationError, Outcome, SandboxError, SandboxPool, Settings
-from elf_pysandbox._cli.completion import Target
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
+from elf_pysandbox import Outcome, SandboxError, SandboxPool, Settings
 from elf_pysandbox._cli.options import (
     arguments_from,
     call_options,
@@ -22,7 +20,8 @@ from elf_pysandbox._cli.options import (
     policy_from,
     refuse_usage,
 )
-from elf_pysandbox._cli.printing import error_fields, escaped, plain
+from elf_pysandbox._cli.printing import error_fields, plain, refuse
+from elf_pysandbox._cli.targets import Target
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -107,13 +106,8 @@ def _run(
             with _stop_on_signals(runner.stop) as received:
                 whole = runner.run()
             summary = progress.line(runner.counts)
-    except ConfigurationError as error:
-        click.echo(f"Error: {error}", err=True)
-        return USAGE
     except SandboxError as error:
-        status = getattr(error, "status", "fault")
-        click.echo(f"{status}: {escaped(str(error))}", err=True)
-        return EXIT_OF_STATUS.get(status, 125)
+        refuse(error)
     click.echo(summary, err=True)
     if not whole:
         click.echo("interrupted: run the same command again to go on", err=True)

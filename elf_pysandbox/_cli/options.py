@@ -13,6 +13,20 @@ import click
 
 from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Settings
 from elf_pysandbox._cli.exits import USAGE
+from elf_pysandbox._cli.reading import strict_json
+
+
+class ModuleName(click.ParamType):  # type: ignore[type-arg]
+    """A dotted name, as an import statement has it."""
+
+    name = "module"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name as it is; fail when no module can be called that."""
+        if not all(part.isidentifier() for part in str(value).split(".")):
+            self.fail(f"{value!r} is no module's name; give one name for each option", param, ctx)
+        return str(value)
+
 
 _OPTIONS = (
     click.option(
@@ -31,7 +45,12 @@ _OPTIONS = (
         "--profile", type=click.Choice(["restricted", "native"]), help="Language policy or plain CPython."
     ),
     click.option(
-        "--allow-import", "imports", multiple=True, metavar="MODULE", help="Let the tool import MODULE."
+        "--allow-import",
+        "imports",
+        type=ModuleName(),
+        multiple=True,
+        metavar="MODULE",
+        help="Let the tool import MODULE.",
     ),
     click.option("--read", multiple=True, metavar="PATH", help="Let the tool read PATH."),
     click.option("--write", multiple=True, metavar="PATH", help="Let the tool read and write PATH."),
@@ -108,6 +127,7 @@ def arguments_from(text: str | None, pairs: tuple[str, ...]) -> tuple[list[Any],
     """Return positional and keyword arguments from `--args` and `--arg`."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
+    given: set[str] = set()
     if text is not None:
         value = _parse(_read(text))
         if isinstance(value, dict):
@@ -120,11 +140,21 @@ def arguments_from(text: str | None, pairs: tuple[str, ...]) -> tuple[list[Any],
         name, equals, raw = pair.partition("=")
         if not equals or not name:
             raise click.UsageError(f"--arg takes NAME=VALUE, not {pair!r}")
-        try:
-            kwargs[name] = json.loads(raw)
-        except ValueError:
-            kwargs[name] = raw
+        if name in given:
+            raise click.UsageError(f"--arg gives {name!r} twice")
+        given.add(name)
+        kwargs[name] = _value(name, raw)
     return args, kwargs
+
+
+def _value(name: str, raw: str) -> Any:
+    """Return what VALUE of an --arg means: JSON, else the text itself."""
+    try:
+        return strict_json(raw)
+    except (json.JSONDecodeError, RecursionError):
+        return raw
+    except ValueError as error:
+        raise click.UsageError(f"--arg {name} cannot be used: {error}") from None
 
 
 def _read(text: str) -> str:
@@ -138,10 +168,12 @@ def _read(text: str) -> str:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return strict_json(text)
+    except json.JSONDecodeError as error:
         raise click.UsageError(
             f"--args is no JSON: {error}. Quote the object: --args '{{\"name\": 1}}'"
         ) from None
+    except ValueError as error:
+        raise click.UsageError(f"--args cannot be used: {error}") from None
     except RecursionError:
         raise click.UsageError("--args is nested too deeply") from None

@@ -8,11 +8,20 @@ import os
 import re
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from elf_pysandbox import CallError, ErrorInfo, LayerUnavailableError, Outcome
+from elf_pysandbox import (
+    CallError,
+    ConfigurationError,
+    ErrorInfo,
+    LayerUnavailableError,
+    Outcome,
+    SandboxError,
+    ToolHandlerError,
+)
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 
 
 def plain(value: Any) -> Any:
@@ -101,6 +110,22 @@ def print_failure(outcome: Outcome) -> None:
         if outcome.status == "raised":
             return
     click.echo(f"{head}: {escaped(str(error))}", err=True)
+
+
+def refuse(error: SandboxError, *, as_json: bool = False) -> NoReturn:
+    """Tell an error that came before there was a call, and end with its exit code."""
+    if isinstance(error, (ConfigurationError, ToolHandlerError)) and not isinstance(error, CallError):
+        # The command line, a setting or a file that it names: no outcome of a call.
+        click.echo(f"Error: {escaped(str(error))}", err=True)
+        sys.exit(USAGE)
+    status = error.status if isinstance(error, CallError) else "fault"
+    if as_json:
+        click.echo(json.dumps({"status": status, "value": None, "error": error_fields(error)}))
+    elif isinstance(error, CallError) and error.outcome is not None:
+        print_failure(error.outcome)
+    else:
+        click.echo(f"{status}: {escaped(str(error))}", err=True)
+    sys.exit(EXIT_OF_STATUS[status])
 
 
 def _traceback(info: ErrorInfo) -> str:

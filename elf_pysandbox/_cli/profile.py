@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import CallError, SandboxPool
-from elf_pysandbox._cli.completion import Target
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
+from elf_pysandbox import SandboxError, SandboxPool
+from elf_pysandbox._cli.exits import INTERRUPTED
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
-from elf_pysandbox._cli.printing import print_failure
+from elf_pysandbox._cli.printing import refuse
+from elf_pysandbox._cli.targets import Target
 
 
 @click.command()
@@ -59,18 +59,10 @@ def profile(
             measured = measure.profile(pool, tool, args, kwargs, repeat=repeat)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
-        except CallError as error:
-            _tell(error)
-            sys.exit(EXIT_OF_STATUS[error.status])
+        except SandboxError as error:
+            refuse(error)
     click.echo(text.render(measured, rows=rows))
     _write(measured, page, speedscope)
-
-
-def _tell(error: CallError) -> None:
-    if error.outcome is not None:
-        print_failure(error.outcome)
-    else:
-        click.echo(f"{error.status}: {error}", err=True)
 
 
 def _write(measured: Any, page: str | None, speedscope: str | None) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import ItemEvent, Outcome, OutputEvent, SandboxError, SandboxPool, ToolHandlerError
+from elf_pysandbox import ItemEvent, Outcome, OutputEvent, SandboxError, SandboxPool
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
-from elf_pysandbox._cli.printing import envelope, error_fields, escaped, print_failure, show_value, shown
+from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
+from elf_pysandbox._cli.targets import Target
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", type=Target())
 @call_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON envelope instead of live output.")
 def run(
@@ -54,22 +55,12 @@ def run(
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except SandboxError as error:
-            _refuse(error, as_json)
+            refuse(error, as_json=as_json)
         if as_json:
             click.echo(json.dumps(envelope(outcome), ensure_ascii=False))
         elif not outcome.ok:
             print_failure(outcome)
     sys.exit(EXIT_OF_STATUS[outcome.status])
-
-
-def _refuse(error: SandboxError, as_json: bool) -> None:
-    """End with an error that came before there was a call."""
-    status = "not_found" if isinstance(error, ToolHandlerError) else "fault"
-    if as_json:
-        click.echo(json.dumps({"status": status, "value": None, "error": error_fields(error)}))
-    else:
-        click.echo(f"{status}: {escaped(str(error))}", err=True)
-    sys.exit(EXIT_OF_STATUS[status])
 
 
 def _live(pool: SandboxPool, tool: Any, args: list[Any], kwargs: dict[str, Any]) -> Outcome:

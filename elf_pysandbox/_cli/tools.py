@@ -11,14 +11,7 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import (
-    CallError,
-    SandboxError,
-    SandboxPool,
-    ToolHandler,
-    ToolHandlerError,
-    ToolNotFoundError,
-)
+from elf_pysandbox import SandboxError, SandboxPool, ToolHandler, ToolNotFoundError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import (
     arguments_from,
@@ -29,7 +22,8 @@ from elf_pysandbox._cli.options import (
     regular,
     writing,
 )
-from elf_pysandbox._cli.printing import envelope, error_fields, escaped, print_failure, show_value, shown
+from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
+from elf_pysandbox._cli.targets import Target
 
 FORMATS = ("json", "openai", "openai-responses", "anthropic", "gemini", "mcp")
 _KEY = click.option("--key-file", type=click.Path(exists=True, dir_okay=False), help="Key of the set's HMAC.")
@@ -43,13 +37,7 @@ def _told(as_json: bool = False) -> Iterator[None]:
     try:
         yield
     except SandboxError as error:
-        status = error.status if isinstance(error, CallError) else "not_found"
-        status = status if isinstance(error, (CallError, ToolHandlerError)) else "fault"
-        if as_json:
-            click.echo(json.dumps({"status": status, "value": None, "error": error_fields(error)}))
-        else:
-            click.echo(f"{status}: {escaped(str(error))}", err=True)
-        sys.exit(EXIT_OF_STATUS[status])
+        refuse(error, as_json=as_json)
 
 
 def _key(key_file: str | None) -> bytes | None:
@@ -89,7 +77,7 @@ def list_tools(places: tuple[str, ...], python_path: tuple[str, ...], as_json: b
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", type=Target())
 @grant_options
 @_PATH
 @_JSON
@@ -128,7 +116,7 @@ def inspect(target: str, python_path: tuple[str, ...], as_json: bool, **grants: 
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", type=Target())
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="json", help="Whose shape to print.")
 @click.option("--strict", is_flag=True, help="Ask for the provider's strict mode.")
 @grant_options

@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from elf_pysandbox import Outcome, PythonSecurityValidator, SandboxError, SandboxPool, Tool
-from elf_pysandbox._cli.completion import Target
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import colours, escaped, plain, print_failure, shown
+from elf_pysandbox._cli.targets import Target
 
 _LOOK_EVERY_S = 0.05
 Stamp = tuple[int, int, int]

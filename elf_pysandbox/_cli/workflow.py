@@ -28,8 +28,9 @@ from elf_pysandbox import (
     workflow_svg,
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED, USAGE
-from elf_pysandbox._cli.options import policy_from, writing
+from elf_pysandbox._cli.options import ModuleName, policy_from, writing
 from elf_pysandbox._cli.printing import colours, error_fields, escaped, plain, shown
+from elf_pysandbox._cli.reading import strict_json
 
 _FILE = click.argument("file", type=click.Path(dir_okay=False))
 
@@ -54,7 +55,12 @@ def workflow() -> None:
 )
 @click.option("--profile", type=click.Choice(["restricted", "native"]), help="For nodes that name none.")
 @click.option(
-    "--allow-import", "imports", multiple=True, metavar="MODULE", help="Let every node import MODULE."
+    "--allow-import",
+    "imports",
+    type=ModuleName(),
+    multiple=True,
+    metavar="MODULE",
+    help="Let every node import MODULE.",
 )
 @click.option("--read", multiple=True, metavar="PATH", help="Let every node read PATH.")
 @click.option("--write", multiple=True, metavar="PATH", help="Let every node read and write PATH.")
@@ -161,11 +167,11 @@ def _state_from(text: str | None) -> dict[str, Any]:
         written = sys.stdin.read() if text == "-" else text
         if text.startswith("@"):
             written = Path(text[1:]).read_text(encoding="utf-8")
-        state = json.loads(written)
+        state = strict_json(written)
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"--state {text!r} cannot be read: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"--state is no JSON: {error}") from None
+        raise click.UsageError(f"--state cannot be used: {error}") from None
     if not isinstance(state, dict):
         raise click.UsageError(f"--state must be a JSON object, not {type(state).__name__}")
     return state

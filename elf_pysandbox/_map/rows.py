@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elf_pysandbox._cli.reading import strict_json
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -68,7 +70,7 @@ def parse(number: int, line: bytes, fixed: dict[str, Any]) -> Row:
     """
     digest = digest_of(line)
     try:
-        value = json.loads(line)
+        value = strict_json(line)
     except (ValueError, RecursionError) as error:
         return Row(number, digest, [], {}, f"the line is no JSON: {error}")
     if isinstance(value, dict):

@@ -1,0 +1,52 @@
+"""A target that cannot be one is a slip of the hand: exit code 2, and how to write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from elf_pysandbox._cli import main
+
+TEXT = str(Path(__file__).parents[2] / "examples" / "text_tools.py")
+COMMANDS = (
+    ["run"],
+    ["map", "--input", TEXT, "-o", "out"],
+    ["watch"],
+    ["learn"],
+    ["inspect"],
+    ["schema"],
+    ["profile"],
+)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_a_target_without_a_function_is_a_usage_error_in_every_command(words):
+    done = CliRunner().invoke(main, [words[0], "foo.py", *words[1:]])
+    assert done.exit_code == 2
+    assert "'foo.py' names no function. Write 'foo.py:FUNCTION'" in done.output
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        (TEXT, f"Write '{TEXT}:word_count'; it has word_count, shout, lines"),
+        (f"{TEXT}:", f"Write '{TEXT}:word_count'"),
+        ("my_tools.text.word_count", "Write 'my_tools.text:word_count'"),
+        ("nonsense", "Write 'file.py:function' or 'package.module:function'"),
+        (":count", "write 'file.py:count'"),
+        ("tools.py:a b", "'a b' is no function's name"),
+        ("two words:f", "'two words' is neither a Python file (*.py) nor a module's name"),
+    ],
+)
+def test_a_malformed_target_is_told_with_how_to_write_it(target, hint):
+    done = CliRunner().invoke(main, ["run", target])
+    assert done.exit_code == 2
+    assert hint in done.output
+
+
+def test_a_well_formed_target_that_is_not_there_is_not_found():
+    done = CliRunner().invoke(main, ["run", "no_such_file.py:f"])
+    assert done.exit_code == 5
+    assert "no source file" in done.output
