@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from elf_pysandbox._cli.exits import INTERRUPTED
+
 COMMANDS = {
     "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
     "map": ("elf_pysandbox._cli.map:map_rows", "Call a tool for every row of a JSON lines file; resumable."),
@@ -56,6 +58,13 @@ class LazyGroup(click.Group):
             click.echo(f"error: cannot write {error.filename or 'the output'}: {error.strerror}", err=True)
             _give_up_stdout()
             sys.exit(2)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C ends each of them without a word, as a shell expects."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""

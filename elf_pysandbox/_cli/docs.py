@@ -33,7 +33,8 @@ def docs(path: Path, output: Path, form: str, no_run: bool, **options: Any) -> N
       pysandbox docs tools/ -o docs/tools --format markdown
 
     \b
-    Exit codes: 0 all well, 1 a module cannot be described or an example does not end as its source says.
+    Exit codes: 0 all well, 1 a module cannot be described or an example does not give what its source says,
+    130 interrupted.
     """
     from elf_pysandbox._docs import gather, markdown, page
 
@@ -65,12 +66,14 @@ def docs(path: Path, output: Path, form: str, no_run: bool, **options: Any) -> N
 
 
 def _problems(modules: list[Any]) -> list[str]:
+    from elf_pysandbox._docs.promise import broken
+
     found = [f"{module.path}: {module.problem}" for module in modules if module.problem]
     for module in modules:
         for tool in module.functions:
             found += [
-                f"{module.path}:{tool.line}: example {example.source!r} ended {example.outcome.status}"
+                f"{module.path}:{tool.line}: example {example.source!r} {problem}"
                 for example in tool.examples
-                if example.outcome is not None and not example.outcome.ok and "Traceback" not in example.want
+                if (problem := broken(example))
             ]
     return found

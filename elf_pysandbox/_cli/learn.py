@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from elf_pysandbox import Policy, SandboxError, SandboxPool
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import print_failure, refuse
 from elf_pysandbox._cli.targets import Target
@@ -38,8 +38,6 @@ def learn(target: str, arguments: str | None, pairs: tuple[str, ...], as_json: b
     with SandboxPool(1, policy=given, limits=limits) as pool:
         try:
             outcome = pool.operation("learn", pool.load(target), tuple(args), kwargs)
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
         except SandboxError as error:
             refuse(error)
     if not outcome.ok:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from elf_pysandbox import SandboxError, SandboxPool
-from elf_pysandbox._cli.exits import INTERRUPTED
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import refuse
 from elf_pysandbox._cli.targets import Target
@@ -57,8 +55,6 @@ def profile(
         try:
             tool = pool.load(target)
             measured = measure.profile(pool, tool, args, kwargs, repeat=repeat)
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
         except SandboxError as error:
             refuse(error)
     click.echo(text.render(measured, rows=rows))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from elf_pysandbox import ItemEvent, Outcome, OutputEvent, SandboxError, SandboxPool
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
 from elf_pysandbox._cli.targets import Target
@@ -52,8 +52,6 @@ def run(
         try:
             tool = pool.load(target)
             outcome = pool.outcome(tool, *args, **kwargs) if as_json else _live(pool, tool, args, kwargs)
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
         except SandboxError as error:
             refuse(error, as_json=as_json)
         if as_json:

@@ -27,7 +27,7 @@ from elf_pysandbox import (
     workflow_schema,
     workflow_svg,
 )
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS, INTERRUPTED, USAGE
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.options import ModuleName, policy_from, writing
 from elf_pysandbox._cli.printing import colours, error_fields, escaped, plain, shown
 from elf_pysandbox._cli.reading import strict_json
@@ -89,12 +89,9 @@ def run(
     state = _state_from(text)
     listen = None if quiet else _show
     with SandboxPool(workers, policy=policy) as pool:
-        try:
-            if watch:
-                _watch(file, state, pool, listen)
-            sys.exit(_run_once(file, state, pool, listen))
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+        if watch:
+            _watch(file, state, pool, listen)
+        sys.exit(_run_once(file, state, pool, listen))
 
 
 @workflow.command()

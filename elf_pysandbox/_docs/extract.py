@@ -155,7 +155,13 @@ def _examples(doc: str, name: str) -> list[dict[str, Any]]:
     except ValueError:
         return []
     return [
-        {"source": e.source.rstrip(), "want": e.want.rstrip(), "call": _call(e.source, name)} for e in parsed
+        {
+            "source": e.source.rstrip(),
+            "want": e.want.rstrip(),
+            "call": None if e.options.get(doctest.SKIP) else _call(e.source, name),
+            "raises": (e.exc_msg or "").rstrip(),
+        }
+        for e in parsed
     ]
 
 

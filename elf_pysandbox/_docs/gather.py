@@ -29,11 +29,12 @@ class Parameter(msgspec.Struct):
 
 
 class Example(msgspec.Struct):
-    """One example of a docstring; `outcome` once it was run."""
+    """One example of a docstring; `raises` is the exception it promises, `outcome` there once it was run."""
 
     source: str
     want: str
     call: tuple[list[Any], dict[str, Any]] | None
+    raises: str = ""
     outcome: Any = None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from elf_pysandbox import Limits, Outcome, Policy
 from elf_pysandbox._docs.gather import Example, ModuleFacts, ToolFacts
+from elf_pysandbox._docs.promise import broken, printed
 
 _SHOWN_LIMITS = ("wall_s", "cpu_s", "memory_mb", "output_bytes", "result_bytes")
 
@@ -80,13 +81,7 @@ def _prompted(source: str) -> str:
 
 
 def _result(example: Example) -> str:
-    outcome = example.outcome
-    if not isinstance(outcome, Outcome):
-        return example.want
-    shown = outcome.stdout
-    if outcome.ok:
-        return (shown + (repr(outcome.value) if outcome.value is not None else "")).rstrip()
-    return f"{shown}{outcome.status}: {outcome.error}"
+    return printed(example.outcome) if isinstance(example.outcome, Outcome) else example.want
 
 
 def _verdict(example: Example) -> str:
@@ -94,8 +89,9 @@ def _verdict(example: Example) -> str:
     if not isinstance(outcome, Outcome):
         return "Not run: only calls with literal arguments are."
     ran = f"Run in the sandbox: {outcome.status}, {1000 * outcome.usage.wall_s:.1f} ms"
-    if example.want and example.want.strip() != _result(example).strip():
-        return f"{ran}. **The source promises something else:** `{_cell(example.want)}`"
+    if broken(example):
+        promised = f" `{_cell(example.want)}`" if example.want else ""
+        return f"{ran}. **The source promises something else:**{promised}"
     return ran + "."
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 from click.testing import CliRunner
 
@@ -9,6 +14,7 @@ from elf_pysandbox._cli import main
 from elf_pysandbox._docs import page
 from elf_pysandbox._docs.extract import extract
 from tests.kit.browser import needs_chromium, open_page
+from tests.kit.processes import workers_of
 
 FILE = "fixtures/kit/documented.py"
 
@@ -100,3 +106,48 @@ def test_the_html_of_a_page_has_no_script_and_escapes_everything():
     assert "<script" not in shown
     assert "href" not in shown
     assert "<code>&lt;b&gt;</code> <strong>bold</strong>" in shown
+
+
+def docs_of(tmp_path, examples, body="return 1 / n"):
+    lines = "\n".join(f"    {line}" for line in examples)
+    (tmp_path / "one.py").write_text(f'def f(n):\n    """Divide.\n\n{lines}\n    """\n    {body}\n')
+    return CliRunner().invoke(main, ["docs", str(tmp_path / "one.py"), "-o", str(tmp_path / "out")])
+
+
+def test_an_example_whose_result_is_another_than_the_docstring_says_fails_the_command(tmp_path):
+    ended = docs_of(tmp_path, [">>> f(1)", "2"])
+    assert ended.exit_code == 1
+    assert "one.py:1: example 'f(1)' gave '1.0', not '2'" in ended.output
+
+
+def test_an_example_that_does_not_raise_what_it_promises_fails_the_command(tmp_path):
+    promise = ["Traceback (most recent call last):", "    ...", "ZeroDivisionError: division by zero"]
+    assert docs_of(tmp_path, [">>> f(0)", *promise]).exit_code == 0
+    ended = docs_of(tmp_path, [">>> f(1)", *promise])
+    assert ended.exit_code == 1
+    assert "returned, not 'ZeroDivisionError: division by zero'" in ended.output
+    assert docs_of(tmp_path, [">>> f(0)", *promise[:2], "KeyError: 'n'"]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [[">>> f(3)", "0.33..."], [">>> f(1)"], [">>> f(0)  # doctest: +SKIP", "7"], [">>> f(2)", "  0.5  "]],
+    ids=["ellipsis", "no result", "skipped", "blanks"],
+)
+def test_an_example_keeps_its_promise_by_the_rules_of_doctest(tmp_path, examples):
+    ended = docs_of(tmp_path, examples)
+    assert ended.exit_code == 0, ended.output
+
+
+def test_ctrl_c_while_examples_run_ends_with_130(tmp_path):
+    body = "print('in', flush=True); import time; time.sleep(60)"
+    (tmp_path / "slow.py").write_text(f'def f():\n    """Wait.\n\n    >>> f()\n    """\n    {body}\n')
+    command = [sys.executable, "-m", "elf_pysandbox", "docs", "slow.py", "-o", "out"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not workers_of([process.pid]):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
