@@ -59,7 +59,7 @@ DESCRIPTORS_SLACK = (
 MEMORY_SLACK_MB = 12.0
 PATIENCE_S = 120.0
 SURVIVAL_S = (
-    5.0  # a process that is there so long after the pool was closed has survived it; before, it is late
+    5.0  # for the processes of a pool that was closed; one that needs any of it is late, later a survivor
 )
 
 
@@ -100,6 +100,7 @@ class Report:
                 f"{killed} calls ended as killed, but no more than {possible} can have been hit",
             ),
             (self.busy_after, f"{self.busy_after} calls are still counted as in flight"),
+            (self.late, f"processes were still there when the pool had been closed: {self.late}"),
             (self.survivors, f"processes survived the pool: {self.survivors}"),
             (grows(self.descriptors, DESCRIPTORS_SLACK), f"descriptors grow: {self.descriptors}"),
             (grows(self.memory_mb, MEMORY_SLACK_MB), f"memory grows: {self.memory_mb} MiB"),

@@ -181,6 +181,8 @@ class Calls:
     def end(self, pending: list[CallFuture]) -> None:
         """Wait for these calls, then end everything."""
         if self.engine.owner == os.getpid():  # a forked child would wait for calls that end elsewhere
+            if pending:
+                self.engine.supervisor.hand_over()
             concurrent.futures.wait(pending)
             self.engine.close()
 

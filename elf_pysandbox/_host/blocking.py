@@ -42,6 +42,7 @@ class BlockingWait:
 
     def begin(self) -> None:
         """Set the flight going."""
+        self._engine.supervisor.hand_over()
         self.ending = self._engine.begin(self.flight)
 
     def step(self) -> None:

@@ -79,6 +79,9 @@ class Engine:
         self._live: set[Template] = set()
         self._farewells = Farewells()
         self.closed = False
+        # Held by whoever closes the pool, to the end: the second to come waits for the first.
+        self._closing = threading.RLock()
+        self._closes = self._over = False
         self.owner = os.getpid()
         self.calls: Counter[str] = Counter()
         self.restarts = 0
@@ -337,8 +340,7 @@ class Engine:
     def _end_template(self, template: Template) -> None:
         if not template.ended:
             self.supervisor.forget(template)
-            self._farewells.add(template.keeper.dup(), template.keeper_pidfd)
-            template.end()
+            self._farewells.add(*template.part())
         self._live.discard(template)
         waiting = [*template.waiting, *template.inquiries.values()]
         for flight in waiting:
@@ -435,7 +437,8 @@ class Engine:
 
         No lock is taken: a thread that the child does not have may hold it.
         """
-        self.closed = True
+        self.closed = self._over = True
+        self._lock, self._closing = threading.RLock(), threading.RLock()
         held = [zygote.sock for zygote in self._zygotes.values()]
         for template in self._live:
             held += [template.keeper, template.control]
@@ -443,10 +446,27 @@ class Engine:
             sock.close()
 
     def close(self) -> None:
-        """End everything: every flight is cancelled, every process gone when this returns."""
-        with self._lock:
-            if self.closed:
+        """End everything: every flight is cancelled, every process gone when this returns.
+
+        A second thread waits for the first; what a `KeyboardInterrupt` broke off is taken up by the next call.
+        """
+        # The supervisor must not wait for a thread that waits for its end.
+        if not self._closing.acquire(blocking=not self.supervisor.is_current()):
+            return
+        try:
+            if self._over or self._closes:  # by this very thread, which comes again from a callback
                 return
+            self._closes = True
+            try:
+                self._close()
+            finally:
+                self._closes = False
+            self._over = True
+        finally:
+            self._closing.release()
+
+    def _close(self) -> None:
+        with self._lock:
             self.closed = True
             queued = list(self._queue)
         for flight in queued:
@@ -457,8 +477,10 @@ class Engine:
                 self._end_template(template)
             for zygote in self._zygotes.values():
                 self.supervisor.forget_zygote(zygote)
-                zygote.close()
-            self._zygotes.clear()
+        while self._zygotes:
+            zygote = next(iter(self._zygotes.values()))
+            zygote.close()
+            del self._zygotes[zygote.python]
         self.supervisor.stop()
         # A keeper is gone when its template is, and with that the whole namespace.
         self._farewells.wait(_FAREWELL_S)

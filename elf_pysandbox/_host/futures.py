@@ -33,6 +33,21 @@ class CallFuture(concurrent.futures.Future[Any]):
             flight.notify()
         return True
 
+    def result(self, timeout: float | None = None) -> Any:
+        """As `concurrent.futures.Future.result`; another future's callback may wait here, too."""
+        self._let_others_go_on()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As `concurrent.futures.Future.exception`; another future's callback may wait here, too."""
+        self._let_others_go_on()
+        return super().exception(timeout)
+
+    def _let_others_go_on(self) -> None:
+        flight = self._flight
+        if flight is not None and not self.done():
+            flight.engine.supervisor.hand_over()
+
     def running(self) -> bool:
         """Whether the call has been sent to a worker and has not ended."""
         flight = self._flight
@@ -62,11 +77,13 @@ class Deadlines:
             if now < self._next:
                 return  # an older timer, overtaken by a nearer one
             self._next = float("inf")
-        # Copies: other threads add to the set meanwhile.
+        # Copies: other threads add to the set meanwhile. As jobs: whoever is told of an end may take his time.
+        nearest = float("inf")
         for submitted in list(self.active):
-            if submitted.flight.deadline <= now:
-                submitted.step()
-        nearest = min((item.flight.deadline for item in list(self.active)), default=float("inf"))
+            deadline = submitted.flight.deadline
+            if deadline <= now:
+                self._supervisor.run_soon(submitted.step)
+            nearest = min(nearest, deadline)
         if nearest != float("inf"):
             self.note(max(nearest, now + _SCAN_GAP_S))
 

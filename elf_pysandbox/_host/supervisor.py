@@ -92,7 +92,8 @@ class Supervisor:
         self._numbers = itertools.count()
         self._sleeps_until = 0.0
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._starting = threading.Lock()
+        self._stopping = self._stopped = False
         self._refilling: set[Template] = set()
         self.at_stop: Callable[[], None] | None = None
 
@@ -101,9 +102,34 @@ class Supervisor:
     def start(self) -> None:
         """Start the thread, once."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="pysandbox-supervisor", daemon=True)
+            with self._starting:
+                if self._thread is None:
+                    self._start()
+                    self.at(time.monotonic() + _TRIM_EVERY_S, self._trim)
+
+    def _start(self) -> None:
+        before, self._thread = (
+            self._thread,
+            threading.Thread(target=self._run, name="pysandbox-supervisor", daemon=True),
+        )
+        try:
             self._thread.start()
-            self.at(time.monotonic() + _TRIM_EVERY_S, self._trim)
+        except BaseException:
+            self._thread = before
+            raise
+
+    def is_current(self) -> bool:
+        """Whether the calling thread is the supervisor's."""
+        return threading.current_thread() is self._thread
+
+    def hand_over(self) -> None:
+        """Let a new thread go on with the loop, if this one has it: it is about to wait, maybe for what the loop does.
+
+        It runs what a user asked to be told by (`Future.add_done_callback`), and that may make calls of its own.
+        """
+        with self._starting:
+            if self.is_current() and not self._stopping:
+                self._start()
 
     def run_soon(self, job: Callable[[], None]) -> None:
         """Run `job` in the supervisor's thread."""
@@ -175,14 +201,18 @@ class Supervisor:
         """End the thread; what is still registered is not watched any more."""
         self._stopping = True
         self._poke()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        with self._starting:
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
         self._run_jobs()
         if self.at_stop is not None:
             self.at_stop()
         self._run_jobs()
-        self._epoll.close()
-        os.close(self._wake_fd)
+        if not self._stopped:
+            self._stopped = True
+            self._epoll.close()
+            os.close(self._wake_fd)
 
     # -- the loop -------------------------------------------------------------------------------------
 
@@ -193,10 +223,10 @@ class Supervisor:
             pass  # stopped
 
     def _run(self) -> None:
-        while not self._stopping:
+        while self._goes_on():
             for descriptor, _ in self._epoll.poll(self._timeout(), 256):
-                if self._is_stopping():
-                    return  # by a handler, when nobody else held the pool
+                if not self._goes_on():
+                    return  # by a handler, when nobody else held the pool or it had to wait
                 if descriptor == self._wake_fd:
                     os.eventfd_read(self._wake_fd)
                     continue
@@ -204,16 +234,18 @@ class Supervisor:
                 if handler is not None and not _survive(handler):
                     self.unregister(descriptor)  # or it would fail again at once, for ever
             self._sleeps_until = 0.0
-            self._run_jobs()
+            self._run_jobs(self._goes_on)
             now = time.monotonic()
-            while self._timers and self._timers[0][0] <= now:
+            while self._goes_on() and self._timers and self._timers[0][0] <= now:
                 _survive(heapq.heappop(self._timers)[2])
 
-    def _is_stopping(self) -> bool:
-        return self._stopping
+    def _goes_on(self) -> bool:
+        return not self._stopping and self.is_current()
 
-    def _run_jobs(self) -> None:
+    def _run_jobs(self, goes_on: Callable[[], bool] = lambda: True) -> None:
         for _ in range(len(self._jobs)):
+            if not goes_on() or not self._jobs:
+                return
             _survive(self._jobs.popleft())
 
     def _timeout(self) -> float:

@@ -233,18 +233,25 @@ class Template:
 
     # -- the end ------------------------------------------------------------------------------------
 
-    def end(self) -> None:
-        """Close every channel; the keeper kills the template and with it all its workers."""
-        if self.ended:
-            return
+    def part(self) -> tuple[socket.socket, list[int]]:
+        """End the template and all its workers; return the keeper's channel and the pidfds of both, to wait for."""
         self.ended = True
+        pidfds = [pidfd for pidfd in (self.pidfd, self.keeper_pidfd) if pidfd >= 0]
         if self.pidfd >= 0:
             processes.kill(self.pidfd)
-            processes.close(self.pidfd)
-            self.pidfd = -1
+        self.pidfd = self.keeper_pidfd = -1
         for channel in (*self._resting, *self._stock):
             channel.end()
         self._resting.clear()
         self._stock.clear()
-        for sock in (self.keeper, self.control, self.keeper_far, self.control_far):
+        for sock in (self.control, self.keeper_far, self.control_far):
             sock.close()
+        return self.keeper, pidfds
+
+    def end(self) -> None:
+        """End a template that nobody waits for."""
+        if not self.ended:
+            keeper, pidfds = self.part()
+            keeper.close()
+            for pidfd in pidfds:
+                processes.close(pidfd)

@@ -6,16 +6,12 @@ The zygote is a fresh interpreter, not a fork of the host: a fork would carry th
 from __future__ import annotations
 
 import os
-import select
-import signal
 import socket
 
 from elf_pysandbox._host import processes
 from elf_pysandbox._host.launch import Launched
 from elf_pysandbox_worker.wire.frames import frame
 from elf_pysandbox_worker.wire.messages import Confinement, Spawn, encode
-
-_END_S = 5.0
 
 
 class Zygote:
@@ -28,6 +24,11 @@ class Zygote:
 
     def __init__(self, launched: Launched) -> None:
         self.python, self.pid, self.sock, self._errors = launched
+        try:
+            # Now, while the pid is surely its own: somebody else may wait for all children of this process.
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            self._pidfd = -1
 
     def spawn(self, confinement: Confinement, keeper: socket.socket, template: socket.socket) -> None:
         """Ask for a blank template; raises OSError when the zygote is gone."""
@@ -43,20 +44,17 @@ class Zygote:
             return ""
 
     def close(self) -> None:
-        """End the zygote and wait for it; its templates are not touched by that."""
+        """End the zygote and wait for it; its templates are not touched by that. May be called again."""
         self.sock.close()
-        os.close(self._errors)
+        processes.close(self._errors)
+        self._errors = -1
+        if self._pidfd < 0:
+            return
+        # At once: it holds nothing that would have to be put in order, and one that is stopped reads no end of file.
+        processes.kill(self._pidfd)
         try:
-            pidfd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return  # somebody else waits for all children of this process, and has
-        try:
-            poller = select.poll()
-            poller.register(pidfd, select.POLLIN)
-            if not poller.poll(_END_S * 1000):
-                os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         except ChildProcessError:
             pass
-        finally:
-            os.close(pidfd)
+        processes.close(self._pidfd)
+        self._pidfd = -1
