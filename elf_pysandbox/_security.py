@@ -105,15 +105,30 @@ class PythonSecurityValidator:
         ((_, found),) = self._check([(path, _as_bytes(source), siblings)])
         return found
 
-    def check_paths(self, paths: Iterable[str | Path]) -> dict[str, list[Diagnostic]]:
+    def check_paths(
+        self, paths: Iterable[str | Path], *, unreadable: dict[str, OSError] | None = None
+    ) -> dict[str, list[Diagnostic]]:
         """Check files, and the Python files below folders; modules beside a file count as its siblings.
+
+        Parameters
+        ----------
+        paths : iterable of path
+        unreadable : dict, optional
+            Where given, what cannot be read is put there with its error, and the others are checked.
 
         Raises
         ------
         OSError
-            A path does not exist or cannot be read.
+            A path does not exist or cannot be read, and `unreadable` was not given.
         """
-        files = [(str(path), path.read_bytes(), _siblings(path)) for path in _python_files(paths)]
+        files = []
+        for path in _python_files(paths):
+            try:
+                files.append((str(path), path.read_bytes(), _siblings(path)))
+            except OSError as error:
+                if unreadable is None:
+                    raise
+                unreadable[str(path)] = error
         return dict(self._check(files))
 
     def _check(

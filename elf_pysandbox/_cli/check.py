@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from elf_pysandbox import Diagnostic, PythonSecurityValidator
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.options import ModuleName, regular
-from elf_pysandbox._cli.printing import colours
+from elf_pysandbox._cli.printing import colours, counted
 
 
 @click.command()
@@ -38,19 +38,18 @@ def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json
       cat report.py | pysandbox check - --json
 
     \b
-    Exit codes: 0 nothing found, 2 usage, 3 findings.
+    Exit codes: 0 nothing found (also where there is no Python file, which is said), 2 usage, or a file that
+    cannot be read (the others are checked), 3 findings.
     """
     validator = PythonSecurityValidator(imports, files_granted=files)
     findings: list[Diagnostic] = []
-    try:
-        for path in paths:
-            if path == "-":
-                findings += validator.check(sys.stdin.buffer.read(), "<stdin>")
-            else:
-                regular(path)
-        checked = validator.check_paths([path for path in paths if path != "-"])
-    except OSError as error:
-        raise click.UsageError(f"cannot read: {error}") from None
+    unreadable: dict[str, OSError] = {}
+    for path in paths:
+        if path == "-":
+            findings += validator.check(sys.stdin.buffer.read(), "<stdin>")
+        else:
+            regular(path)
+    checked = validator.check_paths([path for path in paths if path != "-"], unreadable=unreadable)
     for each in checked.values():
         findings += each
     if as_json:
@@ -59,7 +58,11 @@ def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json
         for found in findings:
             click.echo(_line(found))
         click.echo(_summary(findings, len(checked) + paths.count("-")), err=True)
-    sys.exit(EXIT_OF_STATUS["denied"] if findings else 0)
+    for path, error in unreadable.items():
+        click.echo(f"error: cannot read {path}: {error.strerror or error}", err=True)
+    if not checked and not unreadable and "-" not in paths:
+        click.echo(f"warning: there is no Python file (*.py) in {', '.join(paths)}", err=True)
+    sys.exit(USAGE if unreadable else EXIT_OF_STATUS["denied"] if findings else 0)
 
 
 def _line(found: Diagnostic) -> str:
@@ -72,9 +75,7 @@ def _line(found: Diagnostic) -> str:
 
 def _summary(findings: list[Diagnostic], files: int) -> str:
     errors = sum(found.severity == "error" for found in findings)
-    counted = f"{files} file{'s' * (files != 1)} checked"
-    return (
-        f"{counted}: {errors} errors, {len(findings) - errors} warnings"
-        if findings
-        else f"{counted}: no findings"
-    )
+    looked = f"{counted(files, 'file')} checked"
+    if not findings:
+        return f"{looked}: no findings"
+    return f"{looked}: {counted(errors, 'error')}, {counted(len(findings) - errors, 'warning')}"

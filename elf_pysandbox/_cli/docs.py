@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from elf_pysandbox._cli.options import grant_options, limits_from, policy_from, refuse_usage, writing
+from elf_pysandbox._cli.printing import counted
 
 
 @click.command()
@@ -61,7 +62,7 @@ def docs(path: Path, output: Path, form: str, no_run: bool, **options: Any) -> N
     problems = _problems(modules)
     for problem in problems:
         click.echo(f"warning: {problem}", err=True)
-    click.echo(f"{count} tools in {output}")
+    click.echo(f"{counted(count, 'tool')} in {output}")
     sys.exit(1 if problems else 0)
 
 

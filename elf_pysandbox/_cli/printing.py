@@ -95,6 +95,11 @@ def shown(text: str, *, err: bool = False) -> str:
     return escaped(text) if (sys.stderr if err else sys.stdout).isatty() else text
 
 
+def counted(number: int, noun: str) -> str:
+    """Return the number with its noun."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def colours() -> bool:
     """Whether standard error should be coloured (https://no-color.org)."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import SandboxError, SandboxPool, ToolHandler, ToolNotFoundError
+from elf_pysandbox import SandboxError, SandboxPool, Tool, ToolHandler, ToolHandlerError, ToolNotFoundError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import (
     arguments_from,
@@ -22,7 +22,7 @@ from elf_pysandbox._cli.options import (
     regular,
     writing,
 )
-from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
+from elf_pysandbox._cli.printing import counted, envelope, escaped, print_failure, refuse, show_value, shown
 from elf_pysandbox._cli.targets import Target
 
 FORMATS = ("json", "openai", "openai-responses", "anthropic", "gemini", "mcp")
@@ -60,20 +60,44 @@ def list_tools(places: tuple[str, ...], python_path: tuple[str, ...], as_json: b
     \b
     Examples:
       pysandbox list examples/text_tools.py
+      pysandbox list tools/ json
+
+    \b
+    Exit codes: 0 ok, 2 usage, 5 a file or module has no tools to give; those of the others are listed.
     """
-    with _told(as_json):
-        handler = ToolHandler(python_path=python_path)
-        for place in places:
-            regular(place)
-            handler.add_tools(place)
-        tools = [handler.get(name) for name in handler.names]
+    handler = ToolHandler(python_path=python_path)
+    failed = _gather(handler, places)
+    tools = [handler.get(name) for name in handler.names]
     if as_json:
         rows = [{"name": tool.name, "module": tool.context.name, "file": tool.context.path} for tool in tools]
         click.echo(json.dumps(rows, indent=2))
-        return
-    width = max(len(tool.name) for tool in tools)
-    for tool in tools:
-        click.echo(f"{tool.name:<{width}}  {os.path.relpath(tool.context.path)}:{tool.path}")
+    else:
+        width = max((len(tool.name) for tool in tools), default=0)
+        for tool in tools:
+            click.echo(f"{tool.name:<{width}}  {_place(tool)}")
+    sys.exit(EXIT_OF_STATUS["load_failed"] if failed else 0)
+
+
+def _gather(handler: ToolHandler, places: tuple[str, ...]) -> bool:
+    """Add the tools of all places; tell each that has none to give and go on. Return whether there was one."""
+    failed = False
+    for place in places:
+        regular(place)
+        try:
+            handler.add_tools(place, drop_broken=True)
+        except ToolHandlerError as error:
+            failed = True
+            click.echo(f"{getattr(error, 'status', 'load_failed')}: {escaped(str(error))}", err=True)
+    for reason in handler.refused.values():
+        failed = True
+        click.echo(f"load_failed: {escaped(reason)}", err=True)
+    return failed
+
+
+def _place(tool: Tool) -> str:
+    if tool.context.path.startswith("<"):  # Imported by name where it runs.
+        return f"{tool.context.path[1:-1].removesuffix('.' + tool.path)}:{tool.path}"
+    return f"{os.path.relpath(tool.context.path)}:{tool.path}"
 
 
 @click.command()
@@ -146,16 +170,18 @@ def save(places: tuple[str, ...], output: str, key_file: str | None, python_path
     \b
     Examples:
       pysandbox save examples/text_tools.py -o tools.json
+
+    \b
+    Exit codes: 0 ok, 2 usage, 5 a file or module has no tools to give; those of the others are saved.
     """
-    with _told():
-        handler = ToolHandler(python_path=python_path)
-        for place in places:
-            regular(place)
-            handler.add_tools(place)
-        key = _key(key_file)
-        with writing(output):
+    key = _key(key_file)
+    handler = ToolHandler(python_path=python_path)
+    failed = _gather(handler, places)
+    if handler.names:
+        with _told(), writing(output):
             handler.save(output, key=key)
-    click.echo(f"{len(handler)} tools saved to {output}: {', '.join(handler.names)}")
+        click.echo(f"{counted(len(handler), 'tool')} saved to {output}: {', '.join(handler.names)}")
+    sys.exit(EXIT_OF_STATUS["load_failed"] if failed else 0)
 
 
 @click.command()
@@ -174,7 +200,7 @@ def verify(file: str, key_file: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"status": "ok", "tools": list(handler.names)}))
     else:
-        click.echo(f"{file}: {len(handler)} tools, as they were saved: {', '.join(handler.names)}")
+        click.echo(f"{file}: {counted(len(handler), 'tool')}, as they were saved: {', '.join(handler.names)}")
 
 
 @click.command()

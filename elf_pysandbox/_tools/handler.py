@@ -163,12 +163,25 @@ class ToolHandler:
             tool = tool.needing(requirements, environment=environment)
         return self._set.add([tool], replace_existing=replace)[0]
 
-    def add_tools(self, source: Any, *, replace: bool = False) -> list[Tool]:
-        """Add every public function of a module, a file or a folder, or each item of a list; all of them or none."""
+    def add_tools(self, source: Any, *, replace: bool = False, drop_broken: bool = False) -> list[Tool]:
+        """Add every public function of a module, a file or a folder, or each item of a list; all of them or none.
+
+        Parameters
+        ----------
+        source : module, path, target, callable or list of these
+        replace : bool
+            Take the place of other tools of those names.
+        drop_broken : bool
+            Leave out the files of a folder that cannot be read or do not parse (see `refused`) instead of adding none.
+        """
         from dataclasses import replace as changed
 
-        tools = [changed(tool, named=True) for tool in self._set.find(source)]
-        return self._set.add(tools, replace_existing=replace)
+        broken: dict[str, str] = {}
+        found = self._set.find(source, broken if drop_broken else None)
+        tools = [changed(tool, named=True) for tool in found]
+        added = self._set.add(tools, replace_existing=replace)
+        self._refused |= broken
+        return added
 
     def remove(self, name: str) -> Tool:
         """Take a tool out, schema and all."""
@@ -183,7 +196,8 @@ class ToolHandler:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Tools that a loaded set named but that did not pass verification, with the reason."""
+        """What was left out, with the reason: tools of a loaded set that did not pass verification, by name; files
+        of a folder that could not be read, by path."""
         return dict(self._refused)
 
     def get(self, name: str) -> Tool:

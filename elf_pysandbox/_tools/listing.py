@@ -30,7 +30,7 @@ def public_functions(context: ModuleContext) -> list[str]:
         tree = ast.parse(context.source_bytes)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ModuleLoadError(
-            f"no tools can be found in {context.path!r}: it does not parse ({error})"
+            f"no tools can be found in {context.path!r}: it does not parse{_where(error)}"
         ) from error
     published: list[str] | None = None
     functions: list[str] = []
@@ -39,7 +39,9 @@ def public_functions(context: ModuleContext) -> list[str]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             functions.append(node.name)
         elif isinstance(node, ast.ImportFrom):
-            callables.update(alias.asname or alias.name for alias in node.names)
+            # What is written in CapWords is a class (PEP 8).
+            imported = (alias.asname or alias.name for alias in node.names)
+            callables.update(name for name in imported if not name.lstrip("_")[:1].isupper())
         elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             names = [target.id for target in _targets(node) if isinstance(target, ast.Name)]
             if "__all__" in names:
@@ -50,6 +52,12 @@ def public_functions(context: ModuleContext) -> list[str]:
         known = callables.union(functions)
         return [name for name in dict.fromkeys(published) if name in known]
     return [name for name in dict.fromkeys(functions) if not name.startswith("_")]
+
+
+def _where(error: Exception) -> str:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f": line {error.lineno}, column {error.offset or 1}: {error.msg}"
+    return f": {error}"
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -163,6 +163,17 @@ def context_of_module(name: str, attribute: str, *, python_path: Sequence[str] =
     return _context(name, source, located.path, located.kind == "package", tuple(dict.fromkeys(roots)))
 
 
+def read_listing(name: str, *, python_path: Sequence[str] = ()) -> ModuleContext | None:
+    """Read a module of the standard library or of an installed distribution for the names in it; None when it has
+    no source. It does not travel: `context_by_name` makes the context of each of its functions."""
+    located = locate(name, import_roots(python_path)) or _by_finders(name)
+    if located is None or located.kind not in ("source", "package"):
+        return None
+    return ModuleContext(
+        name, read_source(located.path, name), located.path, is_package=located.kind == "package"
+    )
+
+
 def context_of_module_file(name: str, path: str | None, python_path: Sequence[str] = ()) -> ModuleContext:
     """Read a module that is known by name and file: one that this process has imported."""
     if path is None:

@@ -12,11 +12,13 @@ from elf_pysandbox._errors import ModuleLoadError, ToolHandlerError, ToolNotFoun
 from elf_pysandbox._tools.context import ModuleContext
 from elf_pysandbox._tools.listing import public_functions
 from elf_pysandbox._tools.load import (
+    context_by_name,
     context_of_file,
     context_of_module,
     context_of_module_file,
     is_file_target,
     load,
+    read_listing,
 )
 from elf_pysandbox._tools.origin import file_of_module
 from elf_pysandbox._tools.providers.common import safe_name
@@ -127,8 +129,15 @@ class Toolset:
 
     # -- many at once --
 
-    def find(self, source: Any) -> Iterator[Tool]:
+    def find(self, source: Any, broken: dict[str, str] | None = None) -> Iterator[Tool]:
         """Make a tool of every public function of a module, file or folder, or of each item of a list.
+
+        Parameters
+        ----------
+        source : object
+        broken : dict, optional
+            Where given, the files of a folder that cannot be read or do not parse are left out, and put there with
+            the reason.
 
         Raises
         ------
@@ -139,28 +148,54 @@ class Toolset:
             yield from self._of_context(self._context_of_live(source))
         elif isinstance(source, (list, tuple, set, frozenset)):
             for item in source:
-                yield from self.find(item)
+                yield from self.find(item, broken)
         elif callable(source) or isinstance(source, Tool):
             yield self.make(source)
         else:
-            yield from self._of_place(os.fspath(source))
+            yield from self._of_place(os.fspath(source), broken)
 
-    def _of_place(self, place: str) -> Iterator[Tool]:
+    def _of_place(self, place: str, broken: dict[str, str] | None) -> Iterator[Tool]:
         if os.path.isdir(place):
-            names = sorted(
-                entry for entry in os.listdir(place) if entry.endswith(".py") and entry[0] not in "_."
-            )
-            if not names:
-                raise ModuleLoadError(f"there is no Python file in the folder {place!r}")
-            for entry in names:
-                context = context_of_file(os.path.join(place, entry), python_path=self._python_path)
-                yield from self._of_context(context, empty_ok=True)
+            yield from self._of_folder(place, broken)
         elif is_file_target(place):
             yield from self._of_context(context_of_file(place, python_path=self._python_path))
         elif ":" in place:
             yield self.make(place)
         else:
-            yield from self._of_context(context_of_module(place, "", python_path=self._python_path))
+            yield from self._of_module(place)
+
+    def _of_folder(self, folder: str, broken: dict[str, str] | None) -> Iterator[Tool]:
+        names = sorted(
+            entry for entry in os.listdir(folder) if entry.endswith(".py") and entry[0] not in "_."
+        )
+        if not names:
+            raise ModuleLoadError(f"there is no Python file in the folder {folder!r}")
+        for entry in names:
+            path = os.path.join(folder, entry)
+            try:
+                context = context_of_file(path, python_path=self._python_path)
+                tools = list(self._of_context(context, empty_ok=True))
+            except ModuleLoadError as error:
+                if broken is None:
+                    raise
+                broken[path] = str(error)
+            else:
+                yield from tools
+
+    def _of_module(self, name: str) -> Iterator[Tool]:
+        context = context_of_module(name, "", python_path=self._python_path)
+        if not context.path.startswith("<"):
+            yield from self._of_context(context)
+            return
+        # Imported where the tool runs: what is read here is only the names in it.
+        listing = read_listing(name, python_path=self._python_path)
+        functions = public_functions(listing) if listing is not None else []
+        if not functions:
+            raise ModuleLoadError(
+                f"module {name!r} has no source that tells its functions: name them: '{name}:function'"
+            )
+        for function in functions:
+            yield Tool(function, context_by_name(name, function), function)
 
     def _context_of_live(self, module: types.ModuleType) -> ModuleContext:
         path = file_of_module(module)

@@ -21,7 +21,7 @@ def test_findings_are_printed_as_linters_print_them_with_exit_code_three(tmp_pat
     assert result.stdout.startswith(
         f"{file}:1:1: PSB301 The module `os` is not available to tools. Use pathlib"
     )
-    assert "1 file checked: 1 errors, 0 warnings" in result.stderr
+    assert "1 file checked: 1 error, 0 warnings" in result.stderr
 
 
 def test_a_clean_folder_with_modules_that_import_each_other_exits_with_zero(tmp_path):
@@ -49,3 +49,20 @@ def test_grants_on_the_command_line_are_counted_as_such():
 
 def test_a_path_that_does_not_exist_is_a_usage_error():
     assert run("/nowhere/at/all.py").exit_code == 2
+
+
+def test_a_folder_without_a_python_file_is_told_and_passes_as_with_ruff(tmp_path):
+    result = run(str(tmp_path))
+    assert result.exit_code == 0
+    assert f"warning: there is no Python file (*.py) in {tmp_path}" in result.stderr
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_others_are_checked(tmp_path):
+    (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "tool.py").write_text("import os\n")
+    result = run(str(tmp_path))
+    assert result.exit_code == 2
+    assert "PSB301" in result.stdout
+    assert f"error: cannot read {tmp_path / 'gone.py'}: No such file" in result.stderr
+    (tmp_path / "gone.py").unlink()
+    assert run(str(tmp_path)).exit_code == 3

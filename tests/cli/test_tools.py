@@ -102,3 +102,49 @@ def test_exit_codes_tell_how_a_call_ended(tmp_path: Path) -> None:
     assert pysandbox("call", saved, "nope").exit_code == 5
     assert pysandbox("call", saved, "shout").exit_code == 4
     assert pysandbox("call", str(tmp_path / "nothing.json"), "shout").exit_code == 2
+
+
+@pytest.mark.parametrize(("module", "tool"), [("json", "dumps"), ("statistics", "mean"), ("os.path", "")])
+def test_modules_of_the_standard_library_are_listed_and_saved_by_name(
+    module: str, tool: str, tmp_path: Path
+) -> None:
+    done = pysandbox("list", module)
+    if not tool:
+        assert done.exit_code == 5
+        assert f"name them: '{module}:function'" in done.output
+        return
+    assert done.exit_code == 0, done.output
+    assert f"{module}:{tool}" in done.output.split()
+    assert "JSONDecoder" not in done.output
+    saved = str(tmp_path / "tools.json")
+    assert pysandbox("save", module, "-o", saved).exit_code == 0
+    called = pysandbox("call", saved, tool, "--args", "[[1, 3]]")
+    assert (called.exit_code, called.output) == (0, {"dumps": "[1, 3]\n", "mean": "2\n"}[tool])
+
+
+def folder_with_a_broken_file(tmp_path: Path) -> str:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "bad.py").write_text("def f(:\n")
+    (tmp_path / "tools" / "good.py").write_text("def g():\n    return 1\n")
+    (tmp_path / "tools" / "latin.py").write_bytes(b"x = '\xff'\n")
+    return str(tmp_path / "tools")
+
+
+def test_one_broken_file_of_a_folder_is_told_and_the_others_are_listed_and_saved(tmp_path: Path) -> None:
+    folder, saved = folder_with_a_broken_file(tmp_path), str(tmp_path / "tools.json")
+    for words in (["list", folder], ["save", folder, "-o", saved]):
+        done = pysandbox(*words)
+        assert done.exit_code == 5
+        assert "bad.py': it does not parse: line 1, column 7: invalid syntax" in done.stderr
+        assert "latin.py" in done.stderr
+        assert "g" in done.stdout.split()
+    assert pysandbox("call", saved, "g").output == "1\n"
+
+
+def test_a_place_that_is_not_there_leaves_the_others(tmp_path: Path) -> None:
+    done = pysandbox("list", "no_such_file.py", TEXT)
+    assert done.exit_code == 5
+    assert "no_such_file.py" in done.stderr
+    assert "word_count" in done.stdout
+    assert pysandbox("save", "no_such_file.py", "-o", str(tmp_path / "s.json")).exit_code == 5
+    assert not (tmp_path / "s.json").exists()
