@@ -70,7 +70,10 @@ def confinement_of(policy: Policy, limits: Limits, max_workers: int, interpreter
 def _check_grant(path: str, with_scratch: bool) -> None:
     if not os.path.exists(path):
         raise ConfigurationError(f"the granted path {path!r} does not exist; create it or correct the grant")
-    real = os.path.realpath(path)
+    try:
+        real = os.path.realpath(path)
+    except OSError:
+        return  # It changes at this moment: the confined side resolves it for good.
     if with_scratch and (real in ("/", _SCRATCH) or real.startswith(f"{_SCRATCH}/")):
         raise ConfigurationError(
             f"the granted path {path!r} leaves no place for the scratch directory, which appears at {_SCRATCH}: "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,46 @@ def test_numeric_packages_below_a_place_to_write_to_are_still_mapped_executable(
         read=[*readable_paths(), str(outer / "venv")], write=[str(outer)], grants_read=[str(outer / "venv")]
     )
     assert isinstance(run(load, named).value, Raised)
+
+
+def places_found(look: Callable[[], str], inner: Path, target: Path) -> set[str]:
+    """Return every answer of `look` when a tool swaps the folder for a link between any two of its calls into C."""
+    found: set[str] = set()
+    for moment in range(1, 400):
+        steps = 0
+
+        def swap_once(frame: object, event: str, callee: object, moment: int = moment) -> None:
+            nonlocal steps
+            if event in ("c_return", "c_exception"):
+                steps += 1
+                if steps == moment:
+                    inner.rmdir()
+                    inner.symlink_to(target)
+
+        sys.setprofile(swap_once)
+        try:
+            answer_ = look()
+        finally:
+            sys.setprofile(None)
+        found.add(answer_)
+        if not inner.is_symlink():
+            return found  # it was over before that moment
+        inner.unlink()
+        inner.mkdir()
+    raise AssertionError("the look takes more steps than were tried")
+
+
+def test_a_folder_swapped_for_a_link_while_it_is_resolved_grants_nothing_else(open_path: Path) -> None:
+    outer, inner, secret = open_path / "outer", open_path / "outer" / "inner", open_path / "secret"
+    inner.mkdir()
+
+    def in_two_walks() -> str:
+        return "" if links_on_the_way(str(inner)) else os.path.realpath(inner)
+
+    def as_granted() -> str:
+        # Read without being named by a user, since what is inside a place to write to is not granted twice.
+        found = granted([], [outer], own=[inner])
+        return "".join(found.read)
+
+    assert str(secret) in places_found(in_two_walks, inner, secret), "the control: two walks can be fooled"
+    assert places_found(as_granted, inner, secret) <= {"", str(inner)}

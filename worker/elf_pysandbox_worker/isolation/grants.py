@@ -42,13 +42,16 @@ class Grants(NamedTuple):
 def resolve(spec: Confinement) -> Grants:
     """Resolve what `spec` grants, as this process sees the file tree; a path that does not exist grants
     nothing."""
-    links = {path: links_on_the_way(path) for path in (*spec.read, *spec.write)}
-    roots = [os.path.realpath(path) for path in spec.write]
+    # Each path is walked once: what a second walk finds, a tool that swaps a folder for a link may have changed.
+    walked = {path: walk(path) for path in (*spec.read, *spec.write)}
+    links = {path: found for path, (_, found) in walked.items()}
+    roots = [walked[path][0] for path in spec.write]
 
     bent = tuple(path for path, found in links.items() if any(_inside(link, roots) for link, _ in found))
 
     def real(paths: Iterable[str]) -> set[str]:
-        return {os.path.realpath(path) for path in paths if path not in bent and os.path.exists(path)}
+        places = {walked[path][0] for path in paths if path not in bent}
+        return {place for place in places if os.path.exists(place)}
 
     write = real(spec.write)
     named = real(spec.grants_read)
@@ -80,21 +83,38 @@ def _inside(path: str, tops: Iterable[str]) -> bool:
 
 def links_on_the_way(path: str) -> list[tuple[str, str]]:
     """Return every symbolic link (path, target) that resolving `path` goes through."""
+    return walk(path)[1]
+
+
+def walk(path: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return where `path` leads, and every symbolic link (path, target) on the way there, of one and the same walk.
+
+    The place holds no link that this walk saw. One that has come since makes opening it fail: whoever opens it must
+    follow none.
+    """
     found: list[tuple[str, str]] = []
     rest = [part for part in path.split("/") if part]
     done = ""
     while rest and len(found) < _LINKS_FOLLOWED:
         part = rest.pop(0)
-        if part == "..":
-            done = os.path.dirname(done).rstrip("/")
+        if part in (".", ".."):
+            done = os.path.dirname(done).rstrip("/") if part == ".." else done
             continue
         here = f"{done}/{part}"
-        if not os.path.islink(here):
+        target = _target(here)
+        if target is None:
             done = here
             continue
-        target = os.readlink(here)
         found.append((here, target))
         rest = [piece for piece in target.split("/") if piece not in ("", ".")] + rest
         if target.startswith("/"):
             done = ""
-    return found
+    return "/".join((done, *rest)) or "/", found
+
+
+def _target(path: str) -> str | None:
+    """Return what a symbolic link points to, None for anything else: one system call, between which nothing changes."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None

@@ -9,13 +9,14 @@ mount namespace and seccomp stand beside it.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from elf_pysandbox_worker.isolation import libc, no_new_privs
+from elf_pysandbox_worker.isolation import libc, mounts, no_new_privs
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing
 from elf_pysandbox_worker.isolation.mount_namespace import DEVICES, SCRATCH_ROOT
@@ -42,6 +43,7 @@ SIGNAL_SCOPE_ABI = 6
 _READ = READ_FILE | READ_DIR
 _WRITE = (_FIRST_13 | _REFER | _TRUNCATE) & ~(EXECUTE | _MAKE_CHAR | _MAKE_SOCK | _MAKE_BLOCK)
 _DEVICE = READ_FILE | WRITE_FILE
+_UNREACHABLE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
 OF_A_FILE = READ_FILE | WRITE_FILE | _TRUNCATE | EXECUTE | _IOCTL_DEV
 
 _CREATE_RULESET_VERSION = 1
@@ -131,11 +133,13 @@ def attributes_of(version: int) -> bytes:
 
 
 def allow(rules: int, path: str, rights: int) -> None:
-    """Grant `rights` over `path` and all below it; a path that does not exist grants nothing."""
+    """Grant `rights` over `path` and all below it; one that does not exist, or has become a link, grants nothing."""
     try:
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return  # What cannot be reached needs no right.
+        descriptor = mounts.open_real(path)
+    except OSError as error:
+        if error.errno in _UNREACHABLE:
+            return  # What cannot be reached needs no right.
+        raise
     try:
         add(rules, descriptor, rights)
     finally:

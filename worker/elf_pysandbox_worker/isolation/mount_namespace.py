@@ -8,6 +8,7 @@ harmless devices.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -26,6 +27,7 @@ _SKELETON = "size=4m,nr_inodes=16384,mode=0755"
 # it hides while that lasts does not matter, the grants were copied before.
 _BUILDING_SITES = ("/tmp", "/run", "/var", "/mnt", "/usr", "/etc")
 _INODES_PER_MB = 64
+_TAKEN_AWAY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class MountNamespace:
@@ -79,7 +81,7 @@ def _copy_grants(context: Context) -> list[tuple[str, int]]:
 def _open_site() -> str:
     site = next((path for path in _BUILDING_SITES if os.path.isdir(path)), "/tmp")
     mounts.tmpfs(site, _SKELETON)
-    return site
+    return os.path.realpath(site)
 
 
 class _Builder:
@@ -92,9 +94,15 @@ class _Builder:
     def build(self, trees: list[tuple[str, int]], context: Context) -> None:
         for path, tree in trees:
             self._make_place(path, tree)
-            mounts.attach(tree, self._site + path)
-            os.close(tree)
-            self._mounted.append(path)
+            try:
+                mounts.attach(tree, self._site + path)
+                self._mounted.append(path)
+            except OSError as error:
+                # A tool that may write around it took it away since it was copied: then it grants nothing.
+                if error.errno not in _TAKEN_AWAY or not below(path, self._mounted):
+                    raise
+            finally:
+                os.close(tree)
         for path, target in context.grants.links:
             self._make_link(path, target)
         if context.spec.scratch_mb:

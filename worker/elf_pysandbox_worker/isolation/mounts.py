@@ -20,6 +20,7 @@ _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 1
 _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
 RDONLY = 0x1
 NOSUID = 0x2
@@ -59,7 +60,7 @@ def copy_tree(path: str, attributes: int) -> int:
     Recursive, because an ordinary user may not leave out mounts that lie below: they may hide something.
     The copy is private: what is mounted outside later does not appear in it.
     """
-    place = _open_real(path)
+    place = open_real(path)
     try:
         flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE | _AT_EMPTY_PATH
         tree = libc.call("open_tree", place, b"", flags)
@@ -73,7 +74,8 @@ def copy_tree(path: str, attributes: int) -> int:
     return tree
 
 
-def _open_real(path: str) -> int:
+def open_real(path: str) -> int:
+    """Return an O_PATH descriptor of `path`; a symbolic link anywhere in it is refused with ELOOP."""
     how = struct.pack("=3Q", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
     try:
         return libc.call(
@@ -109,8 +111,12 @@ def map_ids(tree: int, user_namespace: int) -> None:
 
 
 def attach(tree: int, target: str) -> None:
-    """Mount a copied tree at `target`."""
-    libc.call("move_mount", tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+    """Mount a copied tree at `target`, which must be real: it may lie where a tool can put links meanwhile."""
+    place = open_real(target)
+    try:
+        libc.call("move_mount", tree, b"", place, b"", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH)
+    finally:
+        os.close(place)
 
 
 def become_root(new_root: str) -> None:

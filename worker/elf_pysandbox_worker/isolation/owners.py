@@ -44,7 +44,8 @@ def _take_one(
     context: Context, path: str, tool: tuple[int | None, int | None], made: dict[tuple[int, int], int]
 ) -> None:
     user, group = tool
-    status = os.stat(path)
+    # Of the path itself: whoever put a link there since it was resolved must not choose whose rights are given.
+    status = os.stat(path, follow_symlinks=False)
     owner = status.st_uid, status.st_gid
     if user is None or group is None or owner == tool:
         return
