@@ -47,7 +47,11 @@ class ToolHandlerError(SandboxError):
 
 @dataclass(frozen=True, slots=True)
 class TracebackFrame:
-    """One frame of the tool's own traceback, as text."""
+    """One frame of the tool's own traceback, as text.
+
+    Where a module does not compile, the last frame is the place in it: `function` is "", and below the source line
+    stand carets.
+    """
 
     file: str
     line: int
@@ -87,9 +91,9 @@ class ErrorInfo:
         if self.traceback:
             lines.append("Traceback (most recent call last):")
         for frame in self.traceback:
-            lines.append(f'  File "{frame.file}", line {frame.line}, in {frame.function}')
-            if frame.source:
-                lines.append(f"    {frame.source}")
+            function = f", in {frame.function}" if frame.function else ""
+            lines.append(f'  File "{frame.file}", line {frame.line}{function}')
+            lines += [f"    {line}" for line in frame.source.splitlines()]
         name = self.type if self.module in ("builtins", "") else f"{self.module}.{self.type}"
         lines.append(f"{name}: {self.message}" if self.message else name)
         lines += self.notes

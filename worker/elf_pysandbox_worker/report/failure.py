@@ -85,7 +85,37 @@ def classify(error: BaseException) -> str:
 def describe_load(error: BaseException, bundle: Bundle) -> tuple[str, ErrorData]:
     """Return status and data of an exception that ended the loading of a bundle."""
     status = classify(error)
-    return (status if status in ("memory_limit", "denied") else "load_failed"), describe(error)
+    data = describe(error)
+    if isinstance(error, SyntaxError):
+        data = _as_compilers_say(error, data, bundle)
+    return (status if status in ("memory_limit", "denied") else "load_failed"), data
+
+
+def _as_compilers_say(error: SyntaxError, data: ErrorData, bundle: Bundle) -> ErrorData:
+    """Tell a module that does not compile by its own file, line and column, not by who compiled it."""
+    own = {name for file in bundle.files for name in (file.path, f"<{file.name}>")}
+    if error.filename not in own or not error.lineno:
+        return data
+    column = f", column {error.offset}" if error.offset and error.offset > 0 else ""
+    place = f"{os.path.basename(error.filename)}, line {error.lineno}{column}"
+    frame = FrameData(_cut(error.filename, 1000), error.lineno, "", _marked(error))
+    importers = [each for each in data.traceback if each.file in own]
+    message = _cut(f"{error.msg} ({place})", _MESSAGE)
+    return msgspec.structs.replace(data, message=message, traceback=[*importers, frame])
+
+
+def _marked(error: SyntaxError) -> str:
+    """Return the line that does not compile, with carets below what is wrong in it."""
+    line = (error.text or "").rstrip("\n")
+    shown = line.lstrip()
+    start = (error.offset or 0) - 1 - (len(line) - len(shown))
+    if not shown or len(shown) > _SOURCE_LINE or start < 0:
+        return _cut(shown, _SOURCE_LINE)
+    same_line = error.end_lineno == error.lineno and (error.end_offset or 0) > (error.offset or 0)
+    width = min((error.end_offset or 0) - (error.offset or 0), len(shown) - start) if same_line else 1
+    # Tabs stay, so that the carets stand below what they mark.
+    before = "".join(each if each.isspace() else " " for each in shown[:start]).ljust(start)
+    return _cut(f"{shown}\n{before}{'^' * max(width, 1)}", 2 * _SOURCE_LINE + 1)
 
 
 def _cut(text: str, limit: int) -> str:

@@ -1,0 +1,40 @@
+"""`pysandbox run`: what a person reads when a call does not end well."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from elf_pysandbox._cli import main
+
+
+def run(*words):
+    return CliRunner().invoke(main, ["run", *words])
+
+
+@pytest.mark.parametrize("profile", ["restricted", "native"])
+def test_a_syntax_error_is_told_by_the_tools_own_file_line_and_column_with_a_caret(tmp_path, profile):
+    file = tmp_path / "tool.py"
+    file.write_text("def f(a):\n    return (a + * 2)\n")
+    done = run(f"{file}:f", "--profile", profile)
+    assert done.exit_code == 5
+    assert done.stderr.splitlines() == [
+        "Traceback (most recent call last):",
+        f'  File "{file}", line 2',
+        "    return (a + * 2)",
+        "                ^",
+        "SyntaxError: invalid syntax (tool.py, line 2, column 17)",
+        "load_failed: SyntaxError: invalid syntax (tool.py, line 2, column 17)",
+    ]
+
+
+@pytest.mark.parametrize("profile", ["restricted", "native"])
+def test_a_syntax_error_of_an_imported_module_is_told_below_the_import(tmp_path, profile):
+    (tmp_path / "tool.py").write_text("import helper\n\ndef f():\n    return helper.g()\n")
+    (tmp_path / "helper.py").write_text("def g(:\n    pass\n")
+    lines = run(f"{tmp_path / 'tool.py'}:f", "--profile", profile).stderr.splitlines()
+    files = [line.strip() for line in lines if line.startswith("  File")]
+    assert files == [
+        f'File "{tmp_path / "tool.py"}", line 1, in <module>',
+        f'File "{tmp_path / "helper.py"}", line 1',
+    ]
