@@ -169,6 +169,40 @@ PROGRAMS = {
             return asyncio.run(work())
         # ('in', [1, 2, 0], 'done', [0, 1])
     """,
+    "a variable's format in every scope": """
+        import asyncio
+        class Own:
+            def format(self, x): return x + 1
+        class Text(str):
+            def format(self, *a): return "mine"
+        class Body:
+            template = "{}"
+            x = template.format(3)
+            names = sorted(name for name in locals() if name[0] != "_")
+        def f(t, *a): return t.format(*a)
+        def items(ts):
+            for t in ts: yield t.format(t.format(1))
+        def scope(t):
+            x = t.format(1)
+            return locals(), vars(), dir(), [t.format(i) for i in range(2)]
+        def cell(t):
+            def inner(): return t.format(2)
+            return inner()
+        def annotated(t):
+            x: t.format(3) = 5
+            return x
+        async def awaiting(t): return t.format(await one(t))
+        async def one(t): return t.format(7)
+        def nested(t): return t.format(t.format(1)).format(2).format
+        def refused(t):
+            try: return t.format(1)
+            except AttributeError as error: return str(error)
+        def run():
+            return (f("{0.real}", 5), f(Text("a"), 1), f(Own(), 1), f(str, "{}", 1), (lambda t: t.format(t.format(1)))("{}"),
+                    list(items(["{}a"])), scope("{}"), cell("{}"), annotated("{}"), Body.x, Body.names, asyncio.run(awaiting("{}")),
+                    nested("{}")(2), refused(1))
+        # ('5', 'mine', 2, '1', '1', ['1aa'], ({'t': '{}', 'x': '1'}, {'t': '{}', 'x': '1'}, ['t', 'x'], ['0', '1']), '2', 5, '3', ['template', 'x'], '7', '1', "'int' object has no attribute 'format'")
+    """,
     "formatting by every way": """
         import string
         class Money:

@@ -62,7 +62,6 @@ RULES: dict[str, Rule] = {
             "except* on this interpreter",
             "Catch ExceptionGroup with `except` and use its `subgroup`.",
         ),
-        Rule("PSB402", "unknown syntax", "Use syntax of Python 3.13 or earlier."),
         Rule(
             "PSB403",
             "internals in a match pattern",
@@ -75,7 +74,7 @@ RULES: dict[str, Rule] = {
         ),
     )
 }
-"""Every rule by id."""
+"""Every rule by id. A number that was given up (PSB402, whose syntax no interpreter had) is not given again."""
 
 
 class Diagnostic(NamedTuple):

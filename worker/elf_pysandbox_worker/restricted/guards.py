@@ -77,6 +77,22 @@ def guarded_format(obj: Any) -> Any:
     return guarded_getattr(obj, "format")
 
 
+class Formatted:
+    """Stands for an object whose `format` is read, where what is read is not the attribute itself."""
+
+    __slots__ = ("format",)
+
+    def __init__(self, obj: Any) -> None:
+        self.format = guarded_getattr(obj, "format")
+
+
+def visible(names_of_scope: Any) -> Any:
+    """Take the compiler's own variables out of what `locals()` or `dir()` gave."""
+    if isinstance(names_of_scope, list):
+        return [name for name in names_of_scope if names.GUARD_OPEN not in name]
+    return {name: value for name, value in names_of_scope.items() if names.GUARD_OPEN not in name}
+
+
 def guarded_hasattr(obj: Any, name: str) -> bool:
     """Tell whether `guarded_getattr` gives something."""
     try:

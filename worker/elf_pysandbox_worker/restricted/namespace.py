@@ -94,6 +94,9 @@ def _common() -> dict[str, Any]:
         table[name] = _refused(name)
     table["getattr"] = table[guard_name("getattr")] = guards.guarded_getattr
     table[guard_name("format")] = guards.guarded_format
+    table[guard_name("formatter")] = guards.Formatted
+    table[guard_name("type")], table[guard_name("str")] = type, str
+    table[guard_name("visible")] = guards.visible
     table["hasattr"] = guards.guarded_hasattr
     table["setattr"] = guards.guarded_setattr
     table["delattr"] = guards.guarded_delattr

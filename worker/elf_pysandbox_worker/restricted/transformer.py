@@ -47,11 +47,14 @@ bool bytearray bytes dict float frozenset int list set str tuple
 _Base: Any = RestrictingNodeTransformer
 _GUARD = names.guard_name("getattr")
 _FORMAT = names.guard_name("format")
+_FORMATTER = names.guard_name("formatter")
+_TEXT = names.guard_name("text")
 _IMPORT = names.guard_name("import")
 _FROM = names.guard_name("from")
 _STAR = names.guard_name("star")
 _PATTERN = names.guard_name("pattern")
 _LOCALS = names.guard_name("locals")
+_VISIBLE = names.guard_name("visible")
 
 
 class PolicyTransformer(_Base):  # type: ignore[misc]
@@ -87,6 +90,7 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
         self._bound: frozenset[str] = frozenset()
         self._text_annotations = False
         self._plain_reads = 0
+        self._no_walrus = 0
         self._hoists: list[ast.stmt] | None = None
         self._top_level: set[int] = set()
         self._temporaries = 0
@@ -112,7 +116,11 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
 
     def error(self, node: ast.AST, info: str) -> None:
         """Record what the base class refuses (syntax that it does not know)."""
-        self.report(node, "PSB402", f"{type(node).__name__}: {info}")
+        self._report_unknown(node)
+
+    def _report_unknown(self, node: ast.AST) -> None:
+        message = f"`{type(node).__name__}` is syntax of a later Python, and not known to the policy."
+        self.report(node, "PSB001", message, "Use syntax of Python 3.13 or earlier.")
 
     def warn(self, node: ast.AST, info: str) -> None:
         """Drop the base class's warnings: each of them comes with an error."""
@@ -181,7 +189,9 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
 
     def _visit_type_parameters(self, node: Any) -> None:
         if getattr(node, "type_params", None):
+            self._no_walrus += 1
             node.type_params = self._visit_scope("function", node.type_params)
+            self._no_walrus -= 1
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         """Check a parameter's name; its annotation may be text."""
@@ -193,14 +203,13 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
         value = getattr(node, field)
         if value is None:
             return
+        self._no_walrus += 1
+        self._plain_reads += self._text_annotations
+        visited = self.visit(value)
+        self._plain_reads -= self._text_annotations
+        self._no_walrus -= 1
         if not self._text_annotations:
-            setattr(node, field, self.visit(value))
-            return
-        self._plain_reads += 1
-        try:
-            self.visit(value)
-        finally:
-            self._plain_reads -= 1
+            setattr(node, field, visited)
 
     def visit_Return(self, node: ast.Return) -> ast.AST:  # noqa: N802
         """Accept return."""
@@ -208,8 +217,7 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         """Refuse a node type that has no method here or in the base class."""
-        name = type(node).__name__
-        self.report(node, "PSB402", f"This interpreter's `{name}` is not known to the policy.")
+        self._report_unknown(node)
         return self._accept(node)
 
     # -- names ---------------------------------------------------------------------------------------------
@@ -290,11 +298,30 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
                 (found,) = denied.diagnostics
                 self.report(node.value, found.rule, found.message, found.hint)
             return node
-        return (
-            _call(node, _FORMAT, node.value)
-            if name == "format"
-            else _call(node, _GUARD, node.value, ast.Constant(name))
-        )
+        if name != "format":
+            return _call(node, _GUARD, node.value, ast.Constant(name))
+        if self._scopes[-1] != "function" or self._no_walrus:
+            return _call(node, _FORMAT, node.value)
+        return self._guarded_in_line(node)
+
+    def _guarded_in_line(self, node: ast.Attribute) -> ast.AST:
+        """Turn `x.format` into `(t if type(t := x) is str and "." not in t else formatter(t)).format`.
+
+        It stays a method load, so the usual case costs no call of Python code. Only in a function's own scope: there
+        `t` is a local variable, which no other thread can change between the look and the use.
+        """
+        text = ast.Name(_TEXT, ast.Store())
+        exact = _call(node, names.guard_name("type"), ast.NamedExpr(text, node.value))
+        is_text = ast.Compare(exact, [ast.Is()], [ast.Name(names.guard_name("str"), ast.Load())])
+        reads_none = ast.Compare(ast.Constant("."), [ast.NotIn()], [ast.Name(_TEXT, ast.Load())])
+        safe = ast.BoolOp(ast.And(), [is_text, reads_none])
+        other = _call(node, _FORMATTER, ast.Name(_TEXT, ast.Load()))
+        chosen = ast.IfExp(safe, ast.Name(_TEXT, ast.Load()), other)
+        made = [
+            part for part in ast.walk(chosen) if "lineno" in part._attributes and not hasattr(part, "lineno")
+        ]
+        node.value = _placed(node, chosen, *made)
+        return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:  # noqa: N802
         """Accept augmented assignment; a guarded attribute would be read without its guard."""
@@ -315,15 +342,28 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
-        """Accept calls; `locals()` and `vars()` mean the caller's own scope."""
+        """Accept calls; `locals()`, `vars()` and `dir()` mean the caller's own scope."""
         bare = isinstance(node.func, ast.Name) and not node.args and not node.keywords
-        if bare and node.func.id in {"locals", "vars"} - self._bound:  # type: ignore[attr-defined]
-            return _call(node, names.guard_name("globals") if self._scopes[-1] == "module" else _LOCALS)
+        called = node.func.id if bare else ""  # type: ignore[attr-defined]
+        if called in {"locals", "vars"} - self._bound:
+            if self._scopes[-1] == "module":
+                return _call(node, names.guard_name("globals"))
+            read = _call(node, _LOCALS)  # that of a class body is written through
+            return read if self._scopes[-1] == "class" else _call(node, _VISIBLE, read)
+        if called == "dir" and called not in self._bound:
+            return _call(node, _VISIBLE, node)
         return self._accept(node)
 
     visit_Subscript = visit_Assign = visit_For = visit_AsyncFor = visit_comprehension = _accept  # noqa: N815
     visit_With = visit_AsyncWith = visit_Await = visit_Starred = visit_JoinedStr = _accept  # noqa: N815
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _accept  # noqa: N815
+
+    def _visit_comprehension(self, node: ast.AST) -> ast.AST:
+        self._no_walrus += 1
+        self._accept(node)
+        self._no_walrus -= 1
+        return node
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _visit_comprehension  # noqa: N815
 
     def visit_TryStar(self, node: ast.AST) -> ast.AST:  # noqa: N802
         """Accept `except*` where the interpreter survives it."""
@@ -340,7 +380,9 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
         """Accept type aliases: their value is code of a scope of its own, checked like any other."""
         node.name = self.visit(node.name)
         self._visit_type_parameters(node)
+        self._no_walrus += 1
         (node.value,) = self._visit_scope("function", [node.value])
+        self._no_walrus -= 1
         return node
 
     def _visit_type_parameter(self, node: Any) -> ast.AST:
