@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from elf_pysandbox_worker.wire.messages import ErrorData, LayerReport, Refused, UsageData
+from elf_pysandbox_worker.wire.messages import EXIT_MEMORY, ErrorData, LayerReport, Refused, UsageData
+
+_LARGEST_STATUS = 0xFFFF  # of wait(2); the template's word, and what it runs is hostile
 
 Packed = tuple[bytes, Sequence[bytes | bytearray]]
 """A packed value and its out-of-band buffers."""
@@ -53,3 +57,33 @@ class Ending(msgspec.Struct):
     queue_s: float = 0.0
     load_s: float = 0.0
     layers: Sequence[LayerReport] = ()
+
+
+def copy_of(verdict: Ending) -> Ending:
+    """Return a template's verdict as one call's own ending."""
+    return Ending(verdict.status, verdict.message, error=verdict.error, refused=verdict.refused)
+
+
+def ending_of(wait_status: int, limits: HostLimits) -> Ending:
+    """Decide what it means for a call that its worker ended with this wait status and no answer."""
+    if not 0 <= wait_status <= _LARGEST_STATUS:
+        return Ending("crashed", "the worker process ended without an answer")
+    if os.WIFEXITED(wait_status):
+        code = os.WEXITSTATUS(wait_status)
+        if code == EXIT_MEMORY:
+            return Ending("memory_limit", "the arguments do not fit into memory_mb beside the tool itself")
+        return Ending("crashed", f"the worker process exited by itself with code {code}, without an answer")
+    number = os.WTERMSIG(wait_status)
+    if number == signal.SIGXCPU:
+        return Ending("cpu_limit", f"the call used more than cpu_s={limits.cpu_s:g} s of CPU")
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    if number in (signal.SIGKILL, signal.SIGTERM):
+        return Ending("killed", f"the worker process was killed from outside ({name})")
+    if number == signal.SIGSYS:
+        return Ending(
+            "denied", "the seccomp filter ended the worker: a forbidden kind of system call (SIGSYS)"
+        )
+    return Ending("crashed", f"the worker process died of {name}")

@@ -1,8 +1,7 @@
 """Admission, leases and templates: what the flights of one pool share.
 
 One lock guards all counts and the fields of templates; nothing under it waits. Sockets are written under
-it, which is safe because no write here can block: messages are small, and a template that does not read is
-killed.
+it, which is safe because no write here can block: what has no room waits in an `outbox`.
 """
 
 from __future__ import annotations
@@ -20,17 +19,18 @@ from elf_pysandbox._host.endings import Ending, HostLimits
 from elf_pysandbox._host.farewells import Farewells
 from elf_pysandbox._host.flight import SETTLED, Flight
 from elf_pysandbox._host.launch import Launched, launch
-from elf_pysandbox._host.supervisor import Supervisor
+from elf_pysandbox._host.outbox import Outbox
+from elf_pysandbox._host.supervisor import CONFINE_S, Supervisor
 from elf_pysandbox._host.templates import Template, WorkerChannel
 from elf_pysandbox._host.zygotes import Zygote
-from elf_pysandbox_worker.wire.messages import Confinement, Load, encode
+from elf_pysandbox_worker.wire.messages import Confinement, LayerReport, Load, encode
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
 _ZYGOTE_STARTS = 6  # restart intensity: so many within the period below break the pool instead of spinning
 _ZYGOTE_PERIOD_S = 10.0
-_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS})
 _FAREWELL_S = 10.0  # for the kernel to end all namespaces on a busy machine
 _RESERVED = 4  # confinements of late for which a blank template waits
 
@@ -85,6 +85,7 @@ class Engine:
         self.owner = os.getpid()
         self.calls: Counter[str] = Counter()
         self.restarts = 0
+        self._last_words = ""
         self.latencies: deque[float] = deque(maxlen=4096)
         self.supervisor = Supervisor(self)
 
@@ -135,13 +136,14 @@ class Engine:
             self._unlink(flight)
             if keep and flight.detach is not None:
                 flight.detach()
-            if keep and template is not None and not template.ended:
+            if keep and template is not None and not template.ended and template.stall is None:
                 assert channel is not None
                 channel.calls += begun
                 template.give_back(channel)
                 channel = None
             if template is not None and not template.ended:
                 template.aim_lower()
+                self._end_if_stalled(template)
             if flight.admitted:
                 admitted = self._pass_on_slot()
             elif flight in self._queue:
@@ -187,9 +189,9 @@ class Engine:
                 flight.cancel("the pool was closed before the call began")
                 return None
             template = route.template
-            if template is None or template.ended or template.verdict is not None:
+            if template is None or not template.usable:
                 template = self._templates.get(route.key)
-            if template is None or template.ended or template.verdict is not None:
+            if template is None or not template.usable:
                 try:
                     template = self._start_template(route)
                 except OSError as error:
@@ -210,7 +212,8 @@ class Engine:
                 template.deaf = True
         template.name, template.profile = route.load.bundle.entry, route.load.profile
         self._templates[route.key] = template
-        self.supervisor.watch_load(template)
+        if template.start_clock():
+            self.supervisor.watch_load(template)
         self._retire_unused(template)
         return template
 
@@ -220,7 +223,7 @@ class Engine:
         while reserve:
             template = reserve.pop()
             try:
-                if not template.ended:
+                if template.usable:
                     template.load(route.load, route.limits.load_s)
                     return template
             except OSError:
@@ -228,21 +231,27 @@ class Engine:
         return None
 
     def _spawn(self, python: str, roots: Sequence[str], confinement: Confinement) -> Template:
-        template = Template(confinement, "blank")
         try:
-            try:
-                self._zygote(python, roots).spawn(confinement, template.keeper_far, template.control_far)
-            except OSError:
-                # It died since it was last used; its templates live on, it alone is replaced.
-                self.zygote_gone(python)
-                self._zygote(python, roots).spawn(confinement, template.keeper_far, template.control_far)
+            template = self._ask_for_template(python, roots, confinement)
+        except OSError:
+            # It died since it was last used; its templates live on, it alone is replaced.
+            self.zygote_gone(python)
+            template = self._ask_for_template(python, roots, confinement)
+        template.python, template.roots = python, roots
+        self._live.add(template)
+        self.supervisor.watch(template)
+        return template
+
+    def _ask_for_template(self, python: str, roots: Sequence[str], confinement: Confinement) -> Template:
+        zygote = self._zygote(python, roots)
+        template = Template(confinement, "blank")
+        template.given_away = True
+        try:
+            zygote.spawn(confinement, template.keeper_far, template.control_far)
         except OSError:
             template.end()
             raise
-        template.python, template.roots = python, roots
-        template.given_away()
-        self._live.add(template)
-        self.supervisor.watch(template)
+        template.zygote = zygote
         return template
 
     def _zygote(self, python: str, roots: Sequence[str]) -> Zygote:
@@ -251,23 +260,22 @@ class Engine:
             now = time.monotonic()
             starts = self._zygote_starts
             if len(starts) == _ZYGOTE_STARTS and now - starts[0] < _ZYGOTE_PERIOD_S:
-                raise OSError(f"the zygote ended {_ZYGOTE_STARTS} times within {_ZYGOTE_PERIOD_S:g} s")
+                ends = f"the zygote ended {_ZYGOTE_STARTS} times within {_ZYGOTE_PERIOD_S:g} s"
+                raise OSError(f"{ends}; its last words: {self._last_words}" if self._last_words else ends)
             starts.append(now)
             zygote = self._zygotes[python] = Zygote(launch(python, roots))
             self.supervisor.watch_zygote(zygote)
         return zygote
 
-    def zygote_gone(self, python: str) -> str:
-        """Forget a zygote that ended; returns its last words."""
+    def zygote_gone(self, python: str) -> None:
+        """Forget a zygote that ended, or must."""
         with self._lock:
             zygote = self._zygotes.pop(python, None)
-            if zygote is None:
-                return ""
-            self.restarts += 1
-            self.supervisor.forget_zygote(zygote)
-            words = zygote.last_words()
-            zygote.close()
-            return words
+            if zygote is not None:
+                self.restarts += 1
+                self.supervisor.forget_zygote(zygote)
+                self._last_words = zygote.last_words().rpartition("\n")[2] or self._last_words
+                zygote.close()
 
     def warm(self, like: Template) -> None:
         """Start a blank template in reserve that can take the place of this one, unless one waits already."""
@@ -278,7 +286,7 @@ class Engine:
             while len(self._reserve) > _RESERVED:
                 for unused in self._reserve.pop(next(iter(self._reserve))):
                     self._end_template(unused)
-            if self.closed or waiting:
+            if self.closed or waiting or not like.usable:
                 return
             try:
                 template = self._spawn(like.python, like.roots, like.confinement)
@@ -299,6 +307,47 @@ class Engine:
                 del self._templates[key]
                 surplus -= 1
 
+    def template_confined(self, template: Template, layers: tuple[LayerReport, ...]) -> None:
+        """Take note that a template can load now."""
+        with self._lock:
+            template.layers, template.blank = layers, True
+            if not template.ended and template.start_clock():
+                self.supervisor.watch_load(template)
+
+    def confinement_late(self, template: Template) -> None:
+        """Give up a template that is not confined by now, and its zygote if that has not begun (supervisor only)."""
+        with self._lock:
+            if template.blank or template.ended:
+                return
+            if template.pid:
+                text = "a template's confinement did not come to an end"
+            else:
+                text = "the zygote started no process"
+                if self._zygotes.get(template.python) is template.zygote:
+                    self.zygote_gone(template.python)
+            template.stall = Ending("fault", f"{text} within {CONFINE_S:g} s")
+            self.template_gone(template)
+
+    def give_up(self, template: Template) -> bool:
+        """Send no more calls to a template that forks no workers; False when it has as many as it may.
+
+        Those that have begun there go on, and the template ends with the last of them.
+        """
+        with self._lock:
+            if template.stall is None and not template.ended:
+                if template.is_full():
+                    return False
+                self.restarts += 1
+                template.stall = Ending(
+                    "rejected", "templates loaded the tool's module, and then no worker of them became ready"
+                )
+            self._end_if_stalled(template)
+            return True
+
+    def _end_if_stalled(self, template: Template) -> None:
+        if template.stall is not None and template.verdict is None and template.is_unused():
+            self.condemn(template)
+
     def condemn(self, template: Template) -> None:
         """Give up a template that does not behave; its calls in flight end as their channels close."""
         with self._lock:
@@ -315,7 +364,7 @@ class Engine:
     def template_loaded(self, template: Template) -> None:
         """Take note that a template serves; start the next blank one, now that nobody waits for this."""
         with self._lock:
-            template.loaded = True
+            template.loaded, template.heard_at = True, time.monotonic()
             flights = list(template.waiting)
         for flight in flights:
             flight.notify()
@@ -399,6 +448,11 @@ class Engine:
             except OSError as error:
                 if error.errno not in _OUT_OF_DESCRIPTORS:  # those are the host's trouble, not the template's
                     self.condemn(template)
+
+    def flush(self, outbox: Outbox) -> None:
+        """Send on what waited for room; raises OSError when the peer is gone (supervisor only)."""
+        with self._lock:
+            outbox.flush()
 
     def trim(self) -> None:
         """Shrink every template to what it has needed of late (supervisor only, from time to time)."""

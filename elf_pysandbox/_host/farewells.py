@@ -13,6 +13,8 @@ import time
 
 from elf_pysandbox._host import processes
 
+_PRUNE_EVERY = 8
+
 
 class Farewells:
     """The templates told to end, with their keepers, not yet seen gone."""
@@ -27,6 +29,8 @@ class Farewells:
             channel.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+        if len(self._leaving) % _PRUNE_EVERY == 0:
+            self.prune()
         self._leaving.append(_Leaving(channel, pidfds))
 
     def prune(self) -> None:

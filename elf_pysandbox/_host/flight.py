@@ -18,13 +18,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._host import processes
-from elf_pysandbox._host.endings import Ending, HostLimits, Packed
+from elf_pysandbox._host.endings import Ending, HostLimits, Packed, copy_of, ending_of
 from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.decode import decode_from_worker
 from elf_pysandbox_worker.wire.errors import WireError
 from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame, parse_single
 from elf_pysandbox_worker.wire.messages import (
-    EXIT_MEMORY,
     Failure,
     FromWorker,
     Item,
@@ -47,9 +46,11 @@ _ATTEMPTS = 8  # templates that may die under a call before it begins; of worker
 _UNREAD = 3  # workers that may die with the call half read
 _READS = 64  # of one `advance`: a peer faster than its reader must not keep the clocks unread
 _READS_STREAMED = 4  # of one `advance` that feeds a sink, so that a slow reader slows the tool down
+_FORK_S = 10.0  # for a template that serves to have the next worker ready: some thousand times what it takes
+_STALLS = 2  # templates that may stand still under a call before it begins
+_LOOK_S = 1.0
 _VERDICT_S = 5.0  # for a dead worker's or template's cause of death to be told
 _FRAME_SLACK = 1 << 16
-_LARGEST_STATUS = 0xFFFF  # of wait(2); the template's word, and what it runs is hostile
 _READY = frame(encode(Ready()))[0]
 _WORKER_STATUSES = frozenset(
     {"raised", "denied", "invalid_arguments", "not_found", "bad_result", "memory_limit"}
@@ -78,9 +79,9 @@ class Flight:
     """
 
     __slots__ = (
-        "_attempts", "_born", "_ending", "_items", "_items_bytes", "_limits", "_output", "_output_bytes",
-        "_reader", "_reason", "_sent_at", "_unread", "_unsent", "admitted", "call_id", "channel", "deadline", "detach",
-        "engine", "lock", "may_wait", "notify", "phase", "pieces", "route", "sink", "template",
+        "_attempts", "_born", "_ending", "_items", "_items_bytes", "_leased_at", "_limits", "_output", "_output_bytes",
+        "_reader", "_reason", "_sent_at", "_stalls", "_unread", "_unsent", "admitted", "call_id", "channel", "deadline",
+        "detach", "engine", "lock", "may_wait", "notify", "phase", "pieces", "route", "sink", "template",
     )  # fmt: skip
 
     def __init__(
@@ -114,7 +115,8 @@ class Flight:
         self._items_bytes = 0
         self._output: dict[int, list[str]] = {}
         self._output_bytes = 0
-        self._attempts = self._unread = 0
+        self._attempts = self._unread = self._stalls = 0
+        self._leased_at = self._born
         self._reason = ""
         self._ending: Ending | None = None
 
@@ -208,12 +210,13 @@ class Flight:
         template = self.engine.template_for(self.route, self)
         if template is None:
             return False  # settled by the engine, with the reason
-        self._attempts += _ATTEMPTS if template is not self.template else 1
-        self.template = template
-        if self._attempts > _ATTEMPTS * _ATTEMPTS:
-            self._settle(
-                Ending("killed", "its processes were killed again and again before the call could begin")
-            )
+        if template is not self.template:
+            self._attempts += _ATTEMPTS - 1
+            if self.template is not None and self.template.stall is not None:
+                self._stalls += 1
+        before, self.template = self.template, template
+        self._attempts += 1
+        if self._is_hopeless(before):
             return False
         self.channel = self.engine.lease(self.template)
         self.phase = STARTING
@@ -221,19 +224,35 @@ class Flight:
             return self._await_verdict()
         if self.channel.pidfd >= 0:  # it has served a call before
             return self._send()
-        # A template says itself when it has loaded, and may lie: its word alone must not leave a call without an end.
-        ready_by = time.monotonic() if self.template.loaded else self.template.load_deadline
-        self.deadline = ready_by + self._limits.queue_s
+        self._leased_at = time.monotonic()
+        # Of a template that loads yet, the supervisor holds the clock; how that went is looked at now and then.
+        wait = min(self._limits.queue_s, _FORK_S) if self.template.loaded else _LOOK_S
+        self.deadline = self._leased_at + wait
+        return True
+
+    def _is_hopeless(self, last: Template | None) -> bool:
+        """Whether to try no more after so many templates and workers; the flight is settled then."""
+        if self._stalls >= _STALLS and last is not None and last.stall is not None:
+            self._settle(copy_of(last.stall))
+            return True
+        if self._attempts <= _ATTEMPTS * _ATTEMPTS:
+            return False
+        if last is None or last.blank:
+            if last is not None:
+                self.engine.give_up(last)
+            text = "its processes were killed again and again before the call could begin"
+            self._settle(Ending("killed", text))
+            return True
+        text = "its processes ended again and again before they were confined: is the host out of processes or memory?"
+        self._settle(Ending("fault", text))
         return True
 
     def _step_starting(self) -> bool:
-        assert self.channel is not None
+        assert self.channel is not None and self.template is not None
         try:
             data, self.channel.pidfd = processes.receive_ready(self.channel.sock)
         except BlockingIOError:
-            if time.monotonic() >= self.deadline:
-                self._settle(Ending("rejected", "no worker became ready in time"))
-            return False
+            return self._check_start()
         except OSError:
             data = b""
         if not data:
@@ -244,11 +263,35 @@ class Flight:
             return False
         return self._send()
 
+    def _check_start(self) -> bool:
+        """Decide how much longer to wait for a worker, now that none is ready.
+
+        A template says itself when it has loaded, and may lie: its word alone must not leave a call without an end.
+        """
+        now, template, channel = time.monotonic(), self.template, self.channel
+        if now < self.deadline:
+            return False
+        assert template is not None and channel is not None
+        if template.ended:
+            return self._lost_before_start()
+        if not template.loaded:
+            self._leased_at, self.deadline = now, now + _LOOK_S
+            return False
+        rejected_at = self._leased_at + self._limits.queue_s
+        stalled_at = max(template.heard_at, channel.wanted_at) + _FORK_S
+        if now >= stalled_at and self.engine.give_up(template):
+            return self._lost_before_start()
+        if now >= rejected_at:
+            self._settle(Ending("rejected", "no worker became ready in time"))
+            return False
+        self.deadline = min(rejected_at, max(stalled_at, now + _LOOK_S))
+        return False
+
     def _send(self) -> bool:
         assert self.channel is not None and self.template is not None
         self.phase = RUNNING
         self.template.waiting.discard(self)
-        self._sent_at = time.monotonic()
+        self._sent_at = self.template.heard_at = time.monotonic()
         self.deadline = self._sent_at + min(self._limits.wall_s, self._limits.cpu_s)
         pieces = self.pieces
         if len(pieces) == 1 and len(pieces[0]) <= _SMALL:
@@ -476,7 +519,7 @@ class Flight:
             return False
         if self.channel is None:
             if template.verdict is not None and template.verdict.status != "killed":
-                self._settle(_copy(template.verdict))
+                self._settle(copy_of(template.verdict))
                 return False
             if template.ended or template.loaded:
                 return self._start()
@@ -493,7 +536,7 @@ class Flight:
     def told_end(self, wait_status: int) -> None:
         """Settle with the worker's wait status, as its template tells it (supervisor only)."""
         with self.lock:
-            self._settle(_ending_of(wait_status, self._limits))
+            self._settle(ending_of(wait_status, self._limits))
 
     def _settle(self, ending: Ending) -> bool:
         """End the flight exactly once; False when somebody was faster."""
@@ -511,34 +554,3 @@ class Flight:
         self._ending = ending
         self.engine.release(self, ending, begun=begun)
         return True
-
-
-def _copy(verdict: Ending) -> Ending:
-    return Ending(verdict.status, verdict.message, error=verdict.error, refused=verdict.refused)
-
-
-def _ending_of(wait_status: int, limits: HostLimits) -> Ending:
-    import os
-    import signal
-
-    if not 0 <= wait_status <= _LARGEST_STATUS:
-        return Ending("crashed", "the worker process ended without an answer")
-    if os.WIFEXITED(wait_status):
-        code = os.WEXITSTATUS(wait_status)
-        if code == EXIT_MEMORY:
-            return Ending("memory_limit", "the arguments do not fit into memory_mb beside the tool itself")
-        return Ending("crashed", f"the worker process exited by itself with code {code}, without an answer")
-    number = os.WTERMSIG(wait_status)
-    if number == signal.SIGXCPU:
-        return Ending("cpu_limit", f"the call used more than cpu_s={limits.cpu_s:g} s of CPU")
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    if number in (signal.SIGKILL, signal.SIGTERM):
-        return Ending("killed", f"the worker process was killed from outside ({name})")
-    if number == signal.SIGSYS:
-        return Ending(
-            "denied", "the seccomp filter ended the worker: a forbidden kind of system call (SIGSYS)"
-        )
-    return Ending("crashed", f"the worker process died of {name}")

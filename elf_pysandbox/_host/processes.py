@@ -96,18 +96,16 @@ def _open_checked(pid: int) -> int:
     return -1
 
 
-def send_with_descriptors(sock: socket.socket, data: bytes, descriptors: list[int]) -> None:
-    """Send `data` with descriptors riding on its first byte (SCM_RIGHTS), as `socket.sendall` does."""
-    sent = sock.sendmsg([data], [_rights(descriptors)])
-    if sent < len(data):
-        sock.sendall(data[sent:])
+def send_some(sock: socket.socket, data: memoryview, descriptors: Sequence[int] = ()) -> int:
+    """Send what there is room for, with descriptors riding on its first byte (SCM_RIGHTS); how many bytes that was.
 
-
-def send_at_once(sock: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
-    """Send `data`, with descriptors if there are any, without waiting; OSError if the peer does not read."""
+    Raises
+    ------
+    BlockingIOError
+        There is no room at all.
+    """
     ancillary = [_rights(descriptors)] if descriptors else []
-    if sock.sendmsg([data], ancillary, socket.MSG_DONTWAIT) < len(data):
-        raise BrokenPipeError("the peer does not read its channel")
+    return sock.sendmsg([data], ancillary, socket.MSG_DONTWAIT)
 
 
 def _rights(descriptors: Sequence[int]) -> tuple[int, int, array.array[int]]:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("elf_pysandbox")
 _CHUNK = 1 << 16
 _TRIM_EVERY_S = 5.0  # idle workers beyond need live about so long: a burst is often followed by another
+CONFINE_S = 30.0  # for a template to be started and confined: ours alone, no byte of the tool is in it yet
 _LOAD_STATUSES = frozenset({"load_failed", "denied", "memory_limit"})
 
 
@@ -177,6 +178,8 @@ class Supervisor:
     def watch(self, template: Template) -> None:
         """Listen to a new template and its keeper."""
         self.start()
+        self.at(template.started + CONFINE_S, lambda: self._engine.confinement_late(template))
+        template.outbox.watch = lambda writes: self._watch_writes(template.control.fileno(), writes)
         self.register(template.keeper.fileno(), select.EPOLLIN, lambda: self._on_keeper(template))
         self.register(template.control.fileno(), select.EPOLLIN, lambda: self._on_template(template))
 
@@ -191,7 +194,12 @@ class Supervisor:
 
     def watch_zygote(self, zygote: Zygote) -> None:
         """Notice the end of a zygote."""
+        zygote.outbox.watch = lambda writes: self._watch_writes(zygote.sock.fileno(), writes)
         self.register(zygote.sock.fileno(), select.EPOLLIN, lambda: self._on_zygote(zygote))
+
+    def _watch_writes(self, descriptor: int, writes: bool) -> None:
+        if descriptor in self._handlers:
+            self.modify(descriptor, select.EPOLLIN | (select.EPOLLOUT if writes else 0))
 
     def forget_zygote(self, zygote: Zygote) -> None:
         """Stop listening to a zygote."""
@@ -297,6 +305,7 @@ class Supervisor:
 
     def _on_template(self, template: Template) -> None:
         try:
+            self._engine.flush(template.outbox)
             data = template.control.recv(_CHUNK, socket.MSG_DONTWAIT)
             template.control_reader.feed(data)
             while (found := template.control_reader.next()) is not None:
@@ -316,7 +325,7 @@ class Supervisor:
         if isinstance(message, WorkerEnded):
             self._engine.worker_ended(template, message.index, message.status)
         elif isinstance(message, Blank):
-            template.layers = tuple(message.layers)
+            self._engine.template_confined(template, tuple(message.layers))
         elif isinstance(message, Loaded):
             self._engine.template_loaded(template)
         elif isinstance(message, Refused):
@@ -327,11 +336,16 @@ class Supervisor:
 
     def _on_load_deadline(self, template: Template) -> None:
         if not template.loaded and not template.ended:
-            limit = template.load_deadline - template.started
             template.verdict = Ending(
-                "load_failed", f"importing the module took longer than load_s={limit:.3g} s"
+                "load_failed", f"importing the module took longer than load_s={template.load_s:.3g} s"
             )
             self._engine.template_gone(template)
 
     def _on_zygote(self, zygote: Zygote) -> None:
+        try:
+            self._engine.flush(zygote.outbox)
+            if not zygote.has_ended():
+                return
+        except OSError:
+            pass
         self._engine.zygote_gone(zygote.python)

@@ -2,8 +2,8 @@
 
 The host counts; the template forks. Worker channels are made here, sent ahead in batches and taken in the
 order sent, so that a flight can wait on "the next worker" whether that exists yet or not. A template is
-never waited for: everything sent to it is small or sent while it is still blank, and one whose channel is
-full is stuck and killed.
+never waited for: what its channel has no room for is sent when it has (`outbox`), and a template that leaves
+too much of it unread is given up.
 
 Who may touch what: fields are guarded by the engine's lock; sockets are closed by `end` only.
 """
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._host import processes
 from elf_pysandbox._host.endings import Ending
+from elf_pysandbox._host.outbox import Outbox
 from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame
 from elf_pysandbox_worker.wire.messages import (
@@ -34,24 +35,26 @@ from elf_pysandbox_worker.wire.messages import (
 
 if TYPE_CHECKING:
     from elf_pysandbox._host.flight import Flight
+    from elf_pysandbox._host.zygotes import Zygote
 
 _BATCH = 16  # channels a Stock message carries: 16 socket pairs are 0.2 ms of work, off the path
 _LOW = 8  # restock when so few are left
 _SPARE = 2  # workers kept ready beyond those in use
 _CONTROL_CAPS = FrameCaps(payload=1 << 20, total=1 << 20, buffers=0)
-_LOAD_SEND_S = 30
+_UNREAD = 32  # messages that may wait for room in a template's channel
 
 
 class WorkerChannel:
     """The host's end of one worker's channel; `pidfd` is known once the worker is ready."""
 
-    __slots__ = ("calls", "index", "pidfd", "sock")
+    __slots__ = ("calls", "index", "pidfd", "sock", "wanted_at")
 
     def __init__(self, index: int, sock: socket.socket) -> None:
         self.index = index
         self.sock = sock
         self.pidfd = -1
         self.calls = 0
+        self.wanted_at = float("inf")  # when a call first wanted it
 
     def end(self) -> None:
         """Kill the worker and let go of it."""
@@ -80,16 +83,23 @@ class Template:
         self.descriptors: deque[int] = deque()
         self.python = ""
         self.roots: Sequence[str] = ()
+        self.zygote: Zygote | None = None
         self.profile = ""
         self.pid = 0
         self.pidfd = self.keeper_pidfd = -1
         self.layers: tuple[LayerReport, ...] = ()
         self.state, self.keeper_state = state.CONFINING, state.STARTING
-        self.loaded = False
+        self.blank = self.loaded = False
         self.deaf = False
         self.ended = False
         self.verdict: Ending | None = None
+        # Why no more calls come here though it lives: it stands still. Those it serves already go on.
+        self.stall: Ending | None = None
+        self.load_s = 0.0
         self.load_deadline = float("inf")
+        self.heard_at = 0.0  # when it loaded, or a worker of it was last found ready
+        self.outbox = Outbox(self.control)
+        self.given_away = False  # whether the far ends are somebody else's to close
         self.started = time.monotonic()
         self.in_flight = 0
         self.last_used = self.started
@@ -101,10 +111,10 @@ class Template:
         self._next_index = 0
         self._target = 0
 
-    def given_away(self) -> None:
-        """Close this side's copies of the far ends, once the zygote has been sent them."""
-        self.keeper_far.close()
-        self.control_far.close()
+    @property
+    def usable(self) -> bool:
+        """Whether a call may begin here."""
+        return not self.ended and self.verdict is None and self.stall is None
 
     # -- telling the template -----------------------------------------------------------------------
 
@@ -114,18 +124,24 @@ class Template:
 
     def load(self, load: Load, load_s: float) -> None:
         """Send the bundle and a first stock; the template reads them as soon as it is confined."""
-        self.load_deadline = time.monotonic() + load_s
-        self.control.settimeout(_LOAD_SEND_S)
-        for piece in frame(encode(load)):
-            self.control.sendall(piece)
-        # Still with the time-out: behind a large bundle there may be no room at once.
+        self.load_s = load_s
+        self._tell(load)
         self.aim()
         self.restock()
-        self.control.settimeout(None)
+        self.start_clock()
 
-    def _tell(self, message: Any, descriptors: Sequence[int] = ()) -> None:
-        # Never waiting: this runs under the engine's lock, and a template that does not read is given up.
-        processes.send_at_once(self.control, b"".join(frame(encode(message))), descriptors)
+    def start_clock(self) -> bool:
+        """Count the time of loading from now, if the template can load; what goes before is not the module's doing."""
+        if self.blank and self.load_s:
+            self.load_deadline = time.monotonic() + self.load_s
+        return self.load_deadline != float("inf")
+
+    def _tell(self, message: Any, handed: Sequence[socket.socket] = ()) -> None:
+        if len(self.outbox) > _UNREAD:
+            for sock in handed:
+                sock.close()
+            raise BrokenPipeError("the template does not read its channel")
+        self.outbox.send(b"".join(frame(encode(message))), handed)
 
     def restock(self) -> None:
         """Send one more batch of worker channels; raises OSError when the template is gone or stuck."""
@@ -133,14 +149,12 @@ class Template:
         try:
             while len(pairs) < _BATCH:
                 pairs.append(processes.worker_channel())
-            self._tell(Stock(len(pairs)), [far.fileno() for _, far in pairs])
+            self._tell(Stock(len(pairs)), [far for _, far in pairs])
         except OSError:
-            for near, _ in pairs:
+            for near, far in pairs:
                 near.close()
-            raise
-        finally:
-            for _, far in pairs:
                 far.close()
+            raise
         for near, _ in pairs:
             self._stock.append(WorkerChannel(self._next_index, near))
             self._next_index += 1
@@ -177,7 +191,9 @@ class Template:
             return self._resting.pop()
         if not self._stock:
             self.restock()
-        return self._stock.popleft()
+        channel = self._stock.popleft()
+        channel.wanted_at = min(channel.wanted_at, time.monotonic())
+        return channel
 
     def give_back(self, channel: WorkerChannel) -> None:
         """Return a worker that will serve another call, or a channel that was not used.
@@ -222,6 +238,15 @@ class Template:
             channel = self._resting.pop() if self._resting else self._stock.popleft()
             channel.end()
 
+    def is_full(self) -> bool:
+        """Whether it has as many workers as it may; one that wants another waits for one of them to end."""
+        begun = self.in_flight - sum(flight.channel is not None for flight in list(self.waiting))
+        return begun + len(self._resting) >= self.confinement.workers
+
+    def is_unused(self) -> bool:
+        """Whether no call has begun in any of its workers, or may yet."""
+        return self.in_flight <= sum(flight.channel is not None for flight in list(self.waiting))
+
     def idle_workers(self) -> int:
         """Count the workers that have said they are ready and serve no call."""
         if self.ended:
@@ -244,7 +269,8 @@ class Template:
             channel.end()
         self._resting.clear()
         self._stock.clear()
-        for sock in (self.control, self.keeper_far, self.control_far):
+        self.outbox.close()
+        for sock in (self.control,) if self.given_away else (self.control, self.keeper_far, self.control_far):
             sock.close()
         return self.keeper, pidfds
 

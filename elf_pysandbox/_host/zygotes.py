@@ -10,6 +10,7 @@ import socket
 
 from elf_pysandbox._host import processes
 from elf_pysandbox._host.launch import Launched
+from elf_pysandbox._host.outbox import Outbox
 from elf_pysandbox_worker.wire.frames import frame
 from elf_pysandbox_worker.wire.messages import Confinement, Spawn, encode
 
@@ -24,6 +25,7 @@ class Zygote:
 
     def __init__(self, launched: Launched) -> None:
         self.python, self.pid, self.sock, self._errors = launched
+        self.outbox = Outbox(self.sock)
         try:
             # Now, while the pid is surely its own: somebody else may wait for all children of this process.
             self._pidfd = os.pidfd_open(self.pid)
@@ -31,9 +33,18 @@ class Zygote:
             self._pidfd = -1
 
     def spawn(self, confinement: Confinement, keeper: socket.socket, template: socket.socket) -> None:
-        """Ask for a blank template; raises OSError when the zygote is gone."""
-        data = b"".join(frame(encode(Spawn(confinement))))
-        processes.send_with_descriptors(self.sock, data, [keeper.fileno(), template.fileno()])
+        """Ask for a blank template, taking over the far ends of its channels; OSError when the zygote is gone.
+
+        Never waiting: one that is busy, or stopped, reads it later. Who asked has a clock of his own.
+        """
+        self.outbox.send(b"".join(frame(encode(Spawn(confinement)))), (keeper, template))
+
+    def has_ended(self) -> bool:
+        """Whether its channel has come to an end; it says nothing there."""
+        try:
+            return not self.sock.recv(1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
 
     def last_words(self) -> str:
         """Return what a zygote that ended had written to standard error, its last 2,000 characters."""
@@ -45,6 +56,7 @@ class Zygote:
 
     def close(self) -> None:
         """End the zygote and wait for it; its templates are not touched by that. May be called again."""
+        self.outbox.close()
         self.sock.close()
         processes.close(self._errors)
         self._errors = -1
