@@ -46,7 +46,6 @@ def in_python(hint: Hint) -> str:
 _ARGUMENTS = {
     "key": "key=…",
     "accept_changes": "accept_changes=True",
-    "python_path": "python_path=[…]",
     "profile": "Policy(profile='native')",
     "max_workers": "SandboxPool(max_workers=…)",
 }

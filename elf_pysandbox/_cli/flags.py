@@ -27,8 +27,6 @@ _FLAGS = {
 
 def in_flags(hint: Hint) -> str:
     """Return how a hint is written here: as a flag, or as the variable of a setting that has none."""
-    if hint.name == "python_path":
-        return "PYTHONPATH=FOLDER"
     if hint.name not in _FLAGS:
         return f"PYSANDBOX_{hint.name.upper()}={shlex.quote(hint.value) if hint.value else 'N'}"
     flag, metavar = _FLAGS[hint.name]

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from elf_pysandbox._errors import ConfigurationError, ModuleLoadError, ToolNotFoundError
-from elf_pysandbox._hints import Hint
 from elf_pysandbox._tools.context import ModuleContext
 from elf_pysandbox._tools.locate import (
     RESERVED,
@@ -151,7 +150,7 @@ def context_of_module(name: str, attribute: str, *, python_path: Sequence[str] =
     if located is None and not is_standard(name):
         located = locate(name, import_roots()) or _by_finders(name)
     if located is None and not is_standard(name):
-        raise ModuleLoadError(_not_found(name, python_path)).with_hints(Hint("python_path"))
+        raise ModuleLoadError(_not_found(name, python_path))
     own = located is not None and (not is_installed(located.path) or _below(located.path, configured))
     if located is None or not own or located.kind == "compiled":
         return context_by_name(name, attribute)
@@ -252,4 +251,4 @@ def _not_found(name: str, python_path: Sequence[str]) -> str:
     message = f"no module {name!r} on {where}"
     if rest and locate(top, import_roots(python_path)):
         message = f"there is a package {top!r}, but no module {name!r} in it"
-    return f"{message}: check the spelling, have its folder searched, or name the file: 'folder/file.py:function'"
+    return f"{message}: check the spelling, put its folder on PYTHONPATH, or name the file: 'folder/file.py:function'"

@@ -89,6 +89,5 @@ def test_every_flag_that_a_hint_can_name_exists():
 
 def test_a_hint_without_a_flag_names_its_variable_and_errors_keep_their_origin():
     assert flags.in_flags(Hint("file_mb")) == "PYSANDBOX_FILE_MB=N"
-    assert flags.in_flags(Hint("python_path")) == "PYTHONPATH=FOLDER"
     error = ConfigurationError.about("Limits", "wall_s", "must be more than 0, not 0")
     assert flags.told(error) == str(error) == "Limits.wall_s must be more than 0, not 0"
