@@ -94,7 +94,7 @@ def test_closing_the_pool_leaves_no_process_and_no_descriptor():
         pids = processes_of(pool)
         assert len(pids) >= 3
     assert wait_gone(pids) == set()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before  # another test's may be let go of meanwhile
 
 
 def test_killing_the_host_leaves_no_process():

@@ -52,10 +52,11 @@ def add(a, b=1):
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Give up what stands still after a second instead of ten, and confinement after two instead of thirty."""
     monkeypatch.setattr(flight, "_FORK_S", 1.0)
     monkeypatch.setattr(flight, "_LOOK_S", 0.1)
+    return monkeypatch
 
 
 def zygote_of(pool: SandboxPool) -> int:
@@ -68,15 +69,17 @@ def template_pid(pool: SandboxPool) -> int:
     return template.pid
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("door", ["outcome", "submit"])
-def test_a_template_that_never_forks_is_given_up_and_not_told_as_the_tools_fault(door: str) -> None:
+def test_a_template_that_never_forks_is_given_up_and_not_told_as_the_tools_fault(
+    impatient: pytest.MonkeyPatch, door: str
+) -> None:
     with SandboxPool(2, policy=NATIVE) as pool:
         stuck = pool.load_source(NEVER_FORKS, "add", name="stuck")
         outcome = pool.outcome(stuck, 1) if door == "outcome" else pool.submit_outcome(stuck, 1).result(60)
         assert (outcome.status, outcome.retryable) == ("rejected", True), outcome.error
         assert "became ready" in str(outcome.error)
         assert pool.statistics().templates == 0
+        impatient.undo()
         assert pool.call(pool.load_source(ADD, "add"), 1) == 2
 
 
