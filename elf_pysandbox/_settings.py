@@ -164,27 +164,17 @@ class Settings:
                 _check_workers(alone["max_workers"])
                 _check_profile(alone["profile"])
             except (ConfigurationError, TypeError, ValueError) as error:
-                raise _placed(error, setting) from None
-
-
-def _placed(error: Exception, setting: Setting) -> ConfigurationError:
-    """Return the error with the place where the setting is written."""
-    problem = getattr(error, "problem", "") or f"cannot be used: {error}"
-    placed = ConfigurationError(f"{setting.origin}: {setting.name} {problem}")
-    placed.setting, placed.problem, placed.origin = setting.name, problem, setting.origin
-    return placed
+                raise ConfigurationError(f"{setting.origin}: {setting.name}: {error}") from None
 
 
 def _check_workers(value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        problem = f"must be a whole number of 1 or more, not {value!r}"
-        raise ConfigurationError.about("SandboxPool", "max_workers", problem)
+        raise ConfigurationError(f"max_workers must be a whole number of 1 or more, not {value!r}")
 
 
 def _check_profile(value: str) -> None:
     if value == "trusted":
-        problem = "must be restricted or native: 'trusted' runs nothing in a pool"
-        raise ConfigurationError.about("Policy", "profile", problem)
+        raise ConfigurationError("must be restricted or native: 'trusted' runs nothing in a pool")
 
 
 def _defaults() -> Iterator[Setting]:

@@ -31,7 +31,6 @@ class BlockingWait:
         self._poller: select.poll | None = None
         self._fds = (-1, -1)
         self.flight = make(self._notify)
-        self.flight.may_wait = True
         self.ending: Ending | None = None
 
     def _notify(self) -> None:

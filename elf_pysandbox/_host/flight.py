@@ -11,7 +11,6 @@ The bytes come from a hostile peer: whatever they are, `advance` returns an endi
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 QUEUED, STARTING, RUNNING, DYING, SETTLED = range(5)
 
 _CHUNK = 1 << 16  # of a first read: malloc's heap serves it, 10 times cheaper than a mapping of its own
-_LARGE = 1 << 18
 _SMALL = 1 << 16
 _ATTEMPTS = 8  # templates that may die under a call before it begins; of workers, the square of it
 _UNREAD = 3  # workers that may die with the call half read
@@ -81,7 +79,7 @@ class Flight:
     __slots__ = (
         "_attempts", "_born", "_ending", "_items", "_items_bytes", "_leased_at", "_limits", "_output", "_output_bytes",
         "_reader", "_reason", "_sent_at", "_stalls", "_unread", "_unsent", "admitted", "call_id", "channel", "deadline",
-        "detach", "engine", "lock", "may_wait", "notify", "phase", "pieces", "route", "sink", "template",
+        "detach", "engine", "lock", "notify", "phase", "pieces", "route", "sink", "template",
     )  # fmt: skip
 
     def __init__(
@@ -103,7 +101,6 @@ class Flight:
         self.detach: Callable[[], None] | None = None
         self._limits = limits
         self._born = self._sent_at = time.monotonic()
-        self.may_wait = False
         self.phase = QUEUED
         self.admitted = False
         self.deadline = self._born + limits.queue_s
@@ -314,7 +311,7 @@ class Flight:
         if self._unsent and not self._send_more():
             return self._lost_before_start()
         try:
-            data = self.channel.sock.recv(_CHUNK, socket.MSG_DONTWAIT)
+            data = self._receive()
         except BlockingIOError:
             return self._check_clocks()
         except ConnectionResetError:
@@ -322,9 +319,19 @@ class Flight:
             return self._lost_before_start()
         except OSError:
             data = b""
-        if not data:
+        if data == b"":
             return self._die("the worker process ended without an answer")
         return self._take_in(data)
+
+    def _receive(self) -> bytes | None:
+        """Return what is here, b"" at the end; None when it lies in the buffer already that it belongs to."""
+        assert self.channel is not None
+        sock = self.channel.sock
+        if self._reader is not None:
+            count = self._reader.fill(lambda room: sock.recv_into(room, 0, socket.MSG_DONTWAIT))
+            if count is not None:
+                return None if count else b""
+        return sock.recv(_CHUNK, socket.MSG_DONTWAIT)
 
     def _send_more(self) -> bool:
         assert self.channel is not None
@@ -343,63 +350,27 @@ class Flight:
 
     # -- what the worker says ---------------------------------------------------------------------------
 
-    def _take_in(self, data: bytes) -> bool:
+    def _take_in(self, data: bytes | None) -> bool:
         try:
             if self._reader is None:
+                assert data is not None
                 payload = parse_single(data)
                 if payload is not None:
                     return self._hear(decode_from_worker(payload), ())
                 cap = self._limits.result_bytes + _FRAME_SLACK
                 self._reader = FrameReader(FrameCaps(payload=cap, total=cap))
             reader = self._reader
-            reader.feed(data)
+            if data is not None:
+                reader.feed(data)
             while self.phase == RUNNING:
                 found = reader.next()
                 if found is None:
-                    if not self._receive_rest(reader):
-                        return True
-                    continue
+                    return True
                 self._hear(decode_from_worker(found[0]), found[1])
         except WireError as error:
             # Honest workers hold to the limits before they send, so too large is a lie like any other.
             self._settle(Ending("crashed", f"the worker broke the protocol: {error}"))
         return False
-
-    def _receive_rest(self, reader: FrameReader) -> bool:
-        """Receive what is here of a large buffer straight into its place; whether it is complete now."""
-        assert self.channel is not None
-        room = reader.room()
-        if room is None:
-            return self._receive_bytes(reader)
-        try:
-            while room is not None:
-                count = self.channel.sock.recv_into(room, 0, socket.MSG_DONTWAIT)
-                if count == 0:
-                    return False
-                reader.filled(count)
-                room = reader.room()
-        except BlockingIOError:
-            return False
-        return True
-
-    def _receive_bytes(self, reader: FrameReader) -> bool:
-        """Receive the rest of a large bytes object as one object, if this thread may wait for it."""
-        assert self.channel is not None
-        want = reader.want()
-        if not self.may_wait or want < _LARGE:
-            return False
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            return False
-        # A worker that stops in the middle is left at the deadline, with what has come (socket(7), SO_RCVTIMEO).
-        timeout = struct.pack("ll", int(left), int(left % 1 * 1e6) + 1)
-        self.channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
-        try:
-            data = self.channel.sock.recv(want, socket.MSG_WAITALL)
-        except OSError:
-            return False
-        reader.feed(data)
-        return len(data) == want
 
     def _hear(self, message: FromWorker, buffers: Any) -> bool:
         kind = type(message)

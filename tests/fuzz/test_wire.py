@@ -189,14 +189,18 @@ def test_mutated_streams_are_frames_or_wire_errors_in_bounded_memory() -> None:
         parse_single(stream)
         at = 0
         while at < len(stream):
-            room = reader.room() if chance.random() < 0.5 else None
             step = min(len(stream) - at, chance.choice((1, 7, 4096, max(1, reader.want()))))
-            if room is not None and len(room):
-                step = min(step, len(room))
-                room[:step] = stream[at : at + step]
-                reader.filled(step)
-            else:
-                reader.feed(stream[at : at + step])
+            piece = stream[at : at + step]
+
+            def copy(room: memoryview, piece: bytes = piece) -> int:
+                count = min(len(room), len(piece))
+                room[:count] = piece[:count]
+                return count
+
+            count = reader.fill(copy) if chance.random() < 0.5 else None
+            if count is None:
+                reader.feed(piece)
+            step = step if count is None else count
             at += step
             while (found := reader.next()) is not None:
                 payload, buffers = found

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from elf_pysandbox_worker.isolation import capabilities, libc, mounts, namespaces
+from elf_pysandbox_worker.isolation.explain import explain_error
 from elf_pysandbox_worker.isolation.owners import _swap
-from tests.isolation.driver import Raised, confinement, readable_paths, run, without, words_of
+from tests.isolation.driver import Raised, confinement, readable_paths, run, without
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: an ordinary user owns its files")
 
@@ -235,7 +236,7 @@ def _explained(act: Callable[[], object]) -> Callable[[], str | None]:
         try:
             act()
         except OSError as error:
-            return words_of(error)
+            return explain_error(error)
         return "it was not refused"
 
     return explaining

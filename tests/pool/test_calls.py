@@ -245,7 +245,7 @@ def test_large_arrays_and_bytes_cross_whole_in_both_doors(native_pool, size, doo
         )
 
 
-@pytest.mark.parametrize("value", ["t", b"b"])
+@pytest.mark.parametrize("value", ["t", b"b", bytearray(b"a")])
 def test_arguments_that_do_not_fit_into_memory_are_a_memory_limit(native_pool, value):
     pool = native_pool.with_options(limits=Limits(memory_mb=32))
     assert pool.outcome(tool(pool, "echo"), value * 30_000_000).status == "memory_limit"

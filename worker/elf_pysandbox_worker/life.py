@@ -21,6 +21,7 @@ from elf_pysandbox_worker import loading, operations
 from elf_pysandbox_worker.errors import BadArguments
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire import values
+from elf_pysandbox_worker.wire.errors import WireTooLarge
 from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame, parse_single
 from elf_pysandbox_worker.wire.messages import (
     EXIT_MEMORY,
@@ -136,16 +137,15 @@ def _receive_large(data: bytes) -> tuple[Call, Sequence[bytes | bytearray]] | No
         reader.feed(data)
         while (found := reader.next()) is None:
             # Straight into the object that the tool will be given, in one system call.
-            room = reader.room()
-            if room is not None:
-                count = sock.recv_into(room, 0, socket.MSG_WAITALL)
-                reader.filled(count)
-            else:
+            count = reader.fill(lambda room: sock.recv_into(room, 0, socket.MSG_WAITALL))
+            if count is None:
                 data = sock.recv(max(reader.want(), 1), socket.MSG_WAITALL)
                 count = len(data)
                 reader.feed(data)
             if not count:
                 return None
+    except WireTooLarge:
+        raise MemoryError from None  # the host keeps to all caps but this one, which only this process knows
     finally:
         sock.detach()
     return _decode_call(found[0]), found[1]

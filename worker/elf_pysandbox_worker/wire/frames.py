@@ -5,26 +5,21 @@ Decided here and nowhere else: how a frame lies on the stream, and how much of o
 A frame is a header of 8 bytes, little-endian (`struct` format ``<IHH``): length of the payload, number of
 out-of-band buffers, reserved (0); then one u64 per buffer; then the payload; then the buffers back to back.
 The lower 63 bits of a buffer's u64 are its length; the top bit says that the receiver's copy must be
-writable, so that it is received straight into memory of the right kind (`bytearray` instead of `bytes`) and
-never copied again. A frame without buffers is therefore its length as one u64, followed by the payload.
+writable. So each buffer is received straight into memory of the right kind (`bytearray` or `bytes`) and never
+copied again. A frame without buffers is therefore its length as one u64, followed by the payload.
 
 A blocking receiver drains a `FrameReader` like this::
 
     while (frame := reader.next()) is None:
-        room = reader.room()
-        if room is not None:
-            reader.filled(sock.recv_into(room))
-        else:
+        if reader.fill(sock.recv_into) is None:
             reader.feed(sock.recv(max(reader.want(), 65536)))     # b"" at the end of file: reader.eof()
-
-With ``MSG_WAITALL`` and exactly `want()` bytes inside a buffer, the object `recv` made becomes the buffer.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, TypeAlias
 
 import msgspec
@@ -171,16 +166,26 @@ class FrameReader:
         payload, count = self._head
         return (payload if self._sizes is not None else 8 * count) - len(self._pending)
 
-    def room(self) -> memoryview | None:
-        """Return the unfilled rest of the writable buffer under way, to receive into; else None."""
-        if self._piece is None or self._pending:
-            return None
-        return self._piece.room()
+    def fill(self, receive: Callable[[memoryview], int]) -> int | None:
+        """Receive into the rest of the buffer under way.
 
-    def filled(self, count: int) -> None:
-        """Say that `count` bytes were received into `room()`."""
-        assert self._piece is not None
+        Parameters
+        ----------
+        receive : callable
+            Called with the memory to write to, as `socket.recv_into`; returns the number of bytes written, from the
+            front. It must not keep the memory.
+
+        Returns
+        -------
+        int or None
+            What `receive` returned; None when no buffer is under way, or fed bytes still wait for `next`.
+        """
+        if self._piece is None or self._pending or not self._piece.missing:
+            return None
+        with self._piece.room() as room:
+            count = receive(room)
         self._piece.missing -= count
+        return count
 
     def eof(self) -> None:
         """Say that the stream ended.
@@ -249,39 +254,36 @@ class FrameReader:
 
 
 class _Piece:
-    """One buffer under way; memory is taken as bytes come, or at once when it must be writable."""
+    """One buffer under way, received in place: its memory is asked for at once and taken as bytes come.
 
-    __slots__ = ("_adopted", "_fixed", "_growing", "missing")
+    A large block from calloc(3) is pages that exist once they are written to, so a declared size costs nothing.
+    A `BytesIO` that alone holds a `bytes` object lends its memory out writable, and hands out the object itself once
+    nothing is lent out any more: a `bytes` is filled without being copied.
+    """
+
+    __slots__ = ("_memory", "_stream", "_view", "missing")
 
     def __init__(self, claim: int) -> None:
         self.missing = claim & ~_WRITABLE
-        self._adopted: bytes | None = None
-        self._fixed: bytearray | None = bytearray(self.missing) if claim & _WRITABLE else None
-        self._growing: io.BytesIO | None = None
+        self._memory = bytearray(self.missing) if claim & _WRITABLE else None
+        self._stream = io.BytesIO(bytes(self.missing)) if self._memory is None else None
+        self._view = self._stream.getbuffer() if self._stream is not None else memoryview(self._memory or b"")
 
-    def room(self) -> memoryview | None:
-        if self._fixed is None or not self.missing:
-            return None
-        return memoryview(self._fixed)[len(self._fixed) - self.missing :]
+    def room(self) -> memoryview:
+        return self._view[-self.missing :]
 
     def take(self, data: bytes | bytearray | memoryview) -> int:
         """Take what belongs to this buffer from the front of `data`; return how much that was."""
         count = min(self.missing, len(data))
-        if self._fixed is not None:
-            start = len(self._fixed) - self.missing
-            self._fixed[start : start + count] = memoryview(data)[:count]
-        elif type(data) is bytes and count == len(data) == self.missing and self._growing is None:
-            self._adopted = data
-        else:
-            if self._growing is None:
-                self._growing = io.BytesIO()  # its getvalue() hands out its memory without a copy
-            self._growing.write(memoryview(data)[:count])
+        if count:
+            with memoryview(data) as source:
+                self._view[len(self._view) - self.missing :][:count] = source[:count]
         self.missing -= count
         return count
 
     def finish(self) -> bytes | bytearray:
-        if self._fixed is not None:
-            return self._fixed
-        if self._adopted is not None:
-            return self._adopted
-        return self._growing.getvalue() if self._growing is not None else b""
+        self._view.release()
+        if self._memory is not None:
+            return self._memory
+        assert self._stream is not None
+        return self._stream.getvalue()

@@ -199,8 +199,7 @@ class FrameData(Struct, frozen=True, array_like=True):
 
 
 class ErrorData(Struct, frozen=True, array_like=True):
-    """An exception as data; `cause` is `__cause__`, or `__context__` unless suppressed; `hints` are settings, each with
-    its value or "", that would let through what the sandbox refused."""
+    """An exception as data; `cause` is `__cause__`, or `__context__` unless suppressed."""
 
     type: str
     module: str
@@ -209,7 +208,6 @@ class ErrorData(Struct, frozen=True, array_like=True):
     traceback: list[FrameData] = []
     cause: ErrorData | None = None
     problems: list[tuple[str, str]] = []
-    hints: list[tuple[str, str]] = []
 
 
 class LoadFailed(Struct, frozen=True, array_like=True, tag="load_failed"):
