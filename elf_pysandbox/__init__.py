@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from elf_pysandbox._errors import ToolRaised as ToolRaised
     from elf_pysandbox._errors import WorkerCrashedError as WorkerCrashedError
     from elf_pysandbox._errors import WorkerKilledError as WorkerKilledError
+    from elf_pysandbox._hints import Hint as Hint
     from elf_pysandbox._limits import Limits as Limits
     from elf_pysandbox._outcome import Event as Event
     from elf_pysandbox._outcome import ItemEvent as ItemEvent
@@ -91,6 +92,7 @@ ToolNotFoundError ToolRaised
 WorkerCrashedError WorkerKilledError"""
 _HOMES = {
     "_errors": _ERRORS,
+    "_hints": "Hint",
     "_limits": "Limits",
     "_outcome": "Event ItemEvent LayerState Outcome OutputEvent Usage",
     "_policy": "Files Policy",

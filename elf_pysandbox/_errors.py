@@ -9,18 +9,57 @@ from __future__ import annotations
 
 import builtins
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from elf_pysandbox._hints import Hint, Spelling, advice, in_python
 
 if TYPE_CHECKING:
     from elf_pysandbox._outcome import Outcome, Status
 
 
 class SandboxError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of everything this package raises on purpose.
+
+    Attributes
+    ----------
+    hints : tuple of Hint
+        What would have ended otherwise; `str` of the error has them in Python's spelling.
+    """
+
+    hints: tuple[Hint, ...] = ()
+
+    def with_hints(self, *hints: Hint) -> Self:
+        """Set the hints; returns the error itself."""
+        self.hints = hints
+        return self
+
+    def text(self, spelling: Spelling = in_python) -> str:
+        """Return the message with its hints in the words of a front."""
+        message = super().__str__()
+        return f"{message}\n{advice(self.hints, spelling)}" if self.hints else message
+
+    def __str__(self) -> str:
+        return self.text()
 
 
 class ConfigurationError(SandboxError, ValueError):
-    """A limit, policy, option or document that cannot be used; the message says what to write."""
+    """A limit, policy, option or document that cannot be used; the message says what to write.
+
+    Attributes
+    ----------
+    setting, problem, origin : str
+        Which setting, what is wrong with it, and where it was written (see `Setting.origin`); "" where the error is
+        about something else.
+    """
+
+    setting = problem = origin = ""
+
+    @classmethod
+    def about(cls, owner: str, setting: str, problem: str) -> Self:
+        """Make the error about one attribute of `owner`."""
+        error = cls(f"{owner}.{setting} {problem}")
+        error.setting, error.problem = setting, problem
+        return error
 
 
 class PoolClosedError(SandboxError, RuntimeError):
@@ -74,6 +113,8 @@ class ErrorInfo:
         Outermost call first, the sandbox's own frames left out.
     cause : ErrorInfo or None
         `__cause__`, or `__context__` unless suppressed.
+    hints : tuple of Hint
+        Where the sandbox refused something: what would let it through.
     """
 
     type: str
@@ -82,12 +123,13 @@ class ErrorInfo:
     notes: tuple[str, ...] = ()
     traceback: tuple[TracebackFrame, ...] = ()
     cause: ErrorInfo | None = None
+    hints: tuple[Hint, ...] = ()
 
-    def format(self) -> str:
-        """Render as Python prints an uncaught exception."""
+    def format(self, spelling: Spelling = in_python) -> str:
+        """Render as Python prints an uncaught exception; hints in the words of a front."""
         lines: list[str] = []
         if self.cause is not None:
-            lines += [self.cause.format(), "", "The above exception led to this one:", ""]
+            lines += [self.cause.format(spelling), "", "The above exception led to this one:", ""]
         if self.traceback:
             lines.append("Traceback (most recent call last):")
         for frame in self.traceback:
@@ -97,6 +139,8 @@ class ErrorInfo:
         name = self.type if self.module in ("builtins", "") else f"{self.module}.{self.type}"
         lines.append(f"{name}: {self.message}" if self.message else name)
         lines += self.notes
+        if self.hints:
+            lines.append(advice(self.hints, spelling))
         return "\n".join(lines)
 
 

@@ -65,17 +65,21 @@ class Limits:
             kinds = (int,) if whole else (int, float)
             if isinstance(value, bool) or not isinstance(value, kinds):
                 kind = "a whole number" if whole else "a number of seconds"
-                raise ConfigurationError(f"Limits.{spec.name} must be {kind}, not {value!r}")
+                raise ConfigurationError.about("Limits", spec.name, f"must be {kind}, not {value!r}")
             if math.isnan(value) or value < 0 or (value == 0 and spec.name not in _MAY_BE_ZERO):
                 floor = "0 or more" if spec.name in _MAY_BE_ZERO else "more than 0"
-                raise ConfigurationError(f"Limits.{spec.name} must be {floor}, not {value!r}")
+                raise ConfigurationError.about("Limits", spec.name, f"must be {floor}, not {value!r}")
             if math.isinf(value) or value > 1 << 40:
-                raise ConfigurationError(f"Limits.{spec.name} must be finite and below 2**40, not {value!r}")
+                raise ConfigurationError.about(
+                    "Limits", spec.name, f"must be finite and below 2**40, not {value!r}"
+                )
         if self.memory_mb < 32:
-            raise ConfigurationError(
-                f"Limits.memory_mb must be 32 or more, not {self.memory_mb}: the interpreter needs that much"
+            raise ConfigurationError.about(
+                "Limits",
+                "memory_mb",
+                f"must be 32 or more, not {self.memory_mb}: the interpreter needs that much",
             )
         if self.open_files < 16:
-            raise ConfigurationError(
-                f"Limits.open_files must be 16 or more, not {self.open_files}: importing needs a few"
+            raise ConfigurationError.about(
+                "Limits", "open_files", f"must be 16 or more, not {self.open_files}: importing needs a few"
             )

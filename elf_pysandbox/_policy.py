@@ -81,21 +81,27 @@ class Files:
         for name in ("read", "write"):
             value = getattr(self, name)
             if isinstance(value, (str, bytes, os.PathLike)):
-                raise ConfigurationError(
-                    f"Files.{name} must be a tuple of paths, not the single path {value!r}"
+                raise ConfigurationError.about(
+                    "Files", name, f"must be a tuple of paths, not the single path {value!r}"
                 )
             try:
                 given = tuple(os.fsdecode(path) for path in value)
             except TypeError:
-                raise ConfigurationError(f"Files.{name} must be a tuple of paths, not {value!r}") from None
+                raise ConfigurationError.about(
+                    "Files", name, f"must be a tuple of paths, not {value!r}"
+                ) from None
             if "" in given:  # `abspath` would make it the working directory.
-                raise ConfigurationError(f'Files.{name} holds an empty path; write "." for this folder')
+                raise ConfigurationError.about(
+                    "Files", name, 'holds an empty path; write "." for this folder'
+                )
             paths = tuple(os.path.abspath(path) for path in given)
             if any("\0" in path for path in paths):
-                raise ConfigurationError(f"Files.{name} holds a path with a NUL character")
+                raise ConfigurationError.about("Files", name, "holds a path with a NUL character")
             object.__setattr__(self, name, paths)
         if isinstance(self.scratch_mb, bool) or not isinstance(self.scratch_mb, int) or self.scratch_mb < 0:
-            raise ConfigurationError(f"Files.scratch_mb must be 0 or more MiB, not {self.scratch_mb!r}")
+            raise ConfigurationError.about(
+                "Files", "scratch_mb", f"must be 0 or more MiB, not {self.scratch_mb!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,36 +137,38 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.profile not in get_args(Profile):
-            raise ConfigurationError(
-                f"Policy.profile must be one of {', '.join(get_args(Profile))}, not {self.profile!r}"
+            raise ConfigurationError.about(
+                "Policy", "profile", f"must be one of {', '.join(get_args(Profile))}, not {self.profile!r}"
             )
         for name in ("allowed_imports", "env"):
             value = getattr(self, name)
             if isinstance(value, str) or not all(isinstance(item, str) and item for item in value):
-                raise ConfigurationError(f"Policy.{name} must be a tuple of names, not {value!r}")
+                raise ConfigurationError.about("Policy", name, f"must be a tuple of names, not {value!r}")
             object.__setattr__(self, name, tuple(value))
         for item in self.allowed_imports:
             if not all(part.isidentifier() for part in item.split(".")):
-                raise ConfigurationError(f"Policy.allowed_imports: {item!r} is no module's name")
+                raise ConfigurationError.about(
+                    "Policy", "allowed_imports", f"holds {item!r}, which is no module's name"
+                )
         for item in self.env:
             if "=" in item or "\0" in item:
-                raise ConfigurationError(f"Policy.env takes names, not assignments: {item!r}")
+                raise ConfigurationError.about("Policy", "env", f"takes names, not assignments: {item!r}")
         if not isinstance(self.files, Files):
             raise ConfigurationError(f"Policy.files must be a Files value, not {self.files!r}")
         if self.network is not False:
             raise ConfigurationError("Policy.network can only be False: network grants are not available yet")
         calls = self.calls_per_worker
         if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
-            raise ConfigurationError(f"Policy.calls_per_worker must be 1 or more, not {calls!r}")
+            raise ConfigurationError.about("Policy", "calls_per_worker", f"must be 1 or more, not {calls!r}")
         self._check_layers()
 
     def _check_layers(self) -> None:
         if not isinstance(self.layers, Mapping):
-            raise ConfigurationError(f"Policy.layers must be a mapping, not {self.layers!r}")
+            raise ConfigurationError.about("Policy", "layers", f"must be a mapping, not {self.layers!r}")
         for name, mode in self.layers.items():
             if name not in LAYER_NAMES:
-                raise ConfigurationError(
-                    f"Policy.layers: no layer {name!r}; there are {', '.join(LAYER_NAMES)}"
+                raise ConfigurationError.about(
+                    "Policy", "layers", f"has no layer {name!r}; there are {', '.join(LAYER_NAMES)}"
                 )
             if mode not in get_args(LayerMode):
                 raise ConfigurationError(

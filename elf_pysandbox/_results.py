@@ -14,6 +14,7 @@ from elf_pysandbox._errors import (
     TracebackFrame,
     raised_class,
 )
+from elf_pysandbox._hints import Hint, advice
 from elf_pysandbox._outcome import RETRYABLE, LayerState, Outcome, Usage
 from elf_pysandbox_worker.wire.errors import WireError, WireTooLarge
 from elf_pysandbox_worker.wire.values import unpack
@@ -87,12 +88,17 @@ def error_of(ending: Ending) -> Exception:
         refused = ending.refused
         return LayerUnavailableError(refused.layer, refused.reason, refused.remedy)
     info = _info_of(ending.error) if ending.error is not None else None
+    hints = info.hints if info is not None and info.hints else _HINTS_OF_STATUS.get(ending.status, ())
     if info is None:
-        return ERROR_OF_STATUS.get(ending.status, SandboxFaultError)(ending.message)
+        return ERROR_OF_STATUS.get(ending.status, SandboxFaultError)(ending.message).with_hints(*hints)
     if ending.status == "raised":
         name = info.type if info.module == "builtins" else f"{info.module}.{info.type}"
         kind = raised_class(info)
-        return kind(info.message if kind.__name__ != "ToolRaised" else f"{name}: {info.message}", info)
+        raised = kind(info.message if kind.__name__ != "ToolRaised" else f"{name}: {info.message}", info)
+        for note in (*info.notes, advice(info.hints)):
+            if note:
+                raised.add_note(note)
+        return raised
     own = info.module.startswith("elf_pysandbox_worker")  # its type is ours: the message alone tells the user
     text = (
         ending.message
@@ -101,7 +107,7 @@ def error_of(ending: Ending) -> Exception:
     )
     if info.notes:
         text = "\n".join((text, *info.notes))
-    error = ERROR_OF_STATUS[ending.status](text, info)
+    error = ERROR_OF_STATUS[ending.status](text, info).with_hints(*hints)
     if isinstance(error, InvalidArgumentsError) and ending.error is not None:
         error.problems = tuple((path, message) for path, message in ending.error.problems)
     return error
@@ -110,8 +116,16 @@ def error_of(ending: Ending) -> Exception:
 def _message_of(status: str, info: ErrorInfo) -> str:
     """Return what CPython leaves out: its own `MemoryError` says nothing."""
     if status == "memory_limit" and not info.message:
-        return "the call needed more memory than memory_mb allows; raise Limits.memory_mb (--memory)"
+        return "the call needed more memory than memory_mb allows"
     return ""
+
+
+_HINTS_OF_STATUS = {
+    "timeout": (Hint("wall_s"),),
+    "cpu_limit": (Hint("cpu_s"),),
+    "memory_limit": (Hint("memory_mb"),),
+    "output_limit": (Hint("output_bytes"),),
+}
 
 
 def _info_of(data: ErrorData) -> ErrorInfo:
@@ -119,4 +133,5 @@ def _info_of(data: ErrorData) -> ErrorInfo:
         TracebackFrame(item.file, item.line, item.function, item.source) for item in data.traceback
     )
     cause = _info_of(data.cause) if data.cause is not None else None
-    return ErrorInfo(data.type, data.module, data.message, tuple(data.notes), frames, cause)
+    hints = tuple(Hint(name, value) for name, value in data.hints)
+    return ErrorInfo(data.type, data.module, data.message, tuple(data.notes), frames, cause, hints)

@@ -164,17 +164,27 @@ class Settings:
                 _check_workers(alone["max_workers"])
                 _check_profile(alone["profile"])
             except (ConfigurationError, TypeError, ValueError) as error:
-                raise ConfigurationError(f"{setting.origin}: {setting.name}: {error}") from None
+                raise _placed(error, setting) from None
+
+
+def _placed(error: Exception, setting: Setting) -> ConfigurationError:
+    """Return the error with the place where the setting is written."""
+    problem = getattr(error, "problem", "") or f"cannot be used: {error}"
+    placed = ConfigurationError(f"{setting.origin}: {setting.name} {problem}")
+    placed.setting, placed.problem, placed.origin = setting.name, problem, setting.origin
+    return placed
 
 
 def _check_workers(value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigurationError(f"max_workers must be a whole number of 1 or more, not {value!r}")
+        problem = f"must be a whole number of 1 or more, not {value!r}"
+        raise ConfigurationError.about("SandboxPool", "max_workers", problem)
 
 
 def _check_profile(value: str) -> None:
     if value == "trusted":
-        raise ConfigurationError("must be restricted or native: 'trusted' runs nothing in a pool")
+        problem = "must be restricted or native: 'trusted' runs nothing in a pool"
+        raise ConfigurationError.about("Policy", "profile", problem)
 
 
 def _defaults() -> Iterator[Setting]:

@@ -13,6 +13,7 @@ import click
 
 from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Settings
 from elf_pysandbox._cli.exits import USAGE
+from elf_pysandbox._cli.flags import told
 from elf_pysandbox._cli.reading import strict_json
 
 
@@ -81,7 +82,7 @@ def refuse_usage() -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(told(error)) from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
 import click
@@ -22,6 +22,7 @@ from elf_pysandbox import (
     ToolHandlerError,
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
+from elf_pysandbox._cli.flags import in_flags, told
 
 
 def plain(value: Any) -> Any:
@@ -71,9 +72,11 @@ def error_fields(error: BaseException | None) -> dict[str, Any] | None:
     """Return an error as JSON fields."""
     if error is None:
         return None
-    fields: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    fields: dict[str, Any] = {"type": type(error).__name__, "message": _text(error)}
     if isinstance(error, CallError) and error.info is not None:
         fields |= asdict(error.info)
+    if isinstance(error, SandboxError) and error.hints:
+        fields["hints"] = [asdict(hint) for hint in error.hints]
     if isinstance(error, LayerUnavailableError):
         fields |= {"layer": error.layer, "reason": error.reason, "remedy": error.remedy}
     problems = getattr(error, "problems", ())
@@ -111,17 +114,20 @@ def print_failure(outcome: Outcome) -> None:
     info = error.info if isinstance(error, CallError) else None
     head = click.style(outcome.status, fg="red", bold=True) if colours() else outcome.status
     if info is not None and (info.traceback or outcome.status == "raised"):
-        click.echo(_traceback(info), err=True)
         if outcome.status == "raised":
+            click.echo(_traceback(info), err=True)
             return
-    click.echo(f"{head}: {escaped(str(error))}", err=True)
+        # Its last line comes below, with the status: the frames that led there are left to tell.
+        frames = replace(info, message="", notes=(), hints=()).format(in_flags)
+        click.echo(escaped(frames.rpartition("\n")[0]), err=True)
+    click.echo(f"{head}: {escaped(_text(error))}", err=True)
 
 
 def refuse(error: SandboxError, *, as_json: bool = False) -> NoReturn:
     """Tell an error that came before there was a call, and end with its exit code."""
     if isinstance(error, (ConfigurationError, ToolHandlerError)) and not isinstance(error, CallError):
         # The command line, a setting or a file that it names: no outcome of a call.
-        click.echo(f"Error: {escaped(str(error))}", err=True)
+        click.echo(f"Error: {escaped(_text(error))}", err=True)
         sys.exit(USAGE)
     status = error.status if isinstance(error, CallError) else "fault"
     if as_json:
@@ -129,13 +135,21 @@ def refuse(error: SandboxError, *, as_json: bool = False) -> NoReturn:
     elif isinstance(error, CallError) and error.outcome is not None:
         print_failure(error.outcome)
     else:
-        click.echo(f"{status}: {escaped(str(error))}", err=True)
+        click.echo(f"{status}: {escaped(_text(error))}", err=True)
     sys.exit(EXIT_OF_STATUS[status])
 
 
+def _text(error: BaseException | None) -> str:
+    """Return an error's message in the words of the command line."""
+    if isinstance(error, ConfigurationError):
+        return told(error)
+    return error.text(in_flags) if isinstance(error, SandboxError) else str(error)
+
+
 def _traceback(info: ErrorInfo) -> str:
-    text = escaped(info.format())
+    text = escaped(info.format(in_flags))
     if not colours():
         return text
-    *body, last = text.split("\n") if not info.notes else text.rsplit("\n", len(info.notes) + 1)
-    return "\n".join([*body, click.style(last, fg="red", bold=True)])
+    after = sum(note.count("\n") + 1 for note in info.notes) + bool(info.hints)
+    *body, last = text.split("\n")[: -after or None]
+    return "\n".join([*body, click.style(last, fg="red", bold=True), *text.split("\n")[-after:][:after]])

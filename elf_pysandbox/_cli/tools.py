@@ -207,12 +207,18 @@ def verify(file: str, key_file: str | None, as_json: bool) -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.argument("name")
 @_KEY
+@click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Use the set though it is not what its digests say. Look at it first.",
+)
 @call_options
 @_JSON
 def call(
     file: str,
     name: str,
     key_file: str | None,
+    accept_changes: bool,
     arguments: str | None,
     pairs: tuple[str, ...],
     as_json: bool,
@@ -229,7 +235,7 @@ def call(
     """
     args, kwargs = arguments_from(arguments, pairs)
     with _told(as_json), _pool(grants) as pool:
-        handler = ToolHandler.load(file, key=_key(key_file), pool=pool)
+        handler = ToolHandler.load(file, key=_key(key_file), accept_changes=accept_changes, pool=pool)
         try:
             tool = handler.get(name)
         except ToolNotFoundError as error:

@@ -251,7 +251,4 @@ def _not_found(name: str, python_path: Sequence[str]) -> str:
     message = f"no module {name!r} on {where}"
     if rest and locate(top, import_roots(python_path)):
         message = f"there is a package {top!r}, but no module {name!r} in it"
-    return (
-        f"{message}: check the spelling, add its folder to python_path, or name the file: "
-        "'folder/file.py:function'"
-    )
+    return f"{message}: check the spelling, put its folder on PYTHONPATH, or name the file: 'folder/file.py:function'"

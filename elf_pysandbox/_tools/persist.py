@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from elf_pysandbox._errors import ConfigurationError, ModuleLoadError, SandboxError, ToolHandlerError
+from elf_pysandbox._hints import Hint
 from elf_pysandbox._tools.context import ModuleContext, Sibling
 from elf_pysandbox._tools.schema import Description, description_of
 from elf_pysandbox._tools.tool import Tool
@@ -192,7 +193,7 @@ def restore(
     body = {name: value for name, value in data.items() if name != "digest"}
     whole = _vouched(body, data.get("digest"), key)
     if not whole and not accept_changes and not drop_damaged:
-        raise ToolHandlerError(_damaged(data.get("digest"), key))
+        raise _damaged(data.get("digest"), key)
     saved = Saved([], history=list(data.get("history", [])) if whole or accept_changes else [])
     for entry in data["tools"]:
         name = str(entry.get("name", "?")) if isinstance(entry, dict) else "?"
@@ -241,16 +242,20 @@ def _vouched(data: Any, recorded: Any, key: bytes | None) -> bool:
     return hmac.compare_digest(expected.encode(), recorded.encode("utf-8", "replace"))
 
 
-def _damaged(recorded: Any, key: bytes | None) -> str:
+def _damaged(recorded: Any, key: bytes | None) -> ToolHandlerError:
     text = str(recorded)
     if key is None and text.startswith("hmac-"):
-        return "these tools were saved with a key: pass the same key to load them"
+        error = ToolHandlerError("these tools were saved with a key: pass the same key to load them")
+        return error.with_hints(Hint("key"))
     if key is not None and text.startswith("sha256:"):
-        return "these tools were saved without a key: load them without one, look at them, and save them with the key"
-    return (
-        "these saved tools are not what their digest says: they were changed or damaged after they were saved, or the "
-        "key is another. Nothing of them is loaded; pass accept_changes=True once you have looked at them"
-    )
+        return ToolHandlerError(
+            "these tools were saved without a key: load them without one, look at them, and save them with the key"
+        )
+    other = ", or the key is another" if key is not None else ""
+    return ToolHandlerError(
+        f"these saved tools are not what their digest says: they were changed or damaged after they were saved{other}. "
+        "Nothing of them is loaded before you have looked at them"
+    ).with_hints(*([Hint("key")] if key is not None else []), Hint("accept_changes"))
 
 
 def _tool(

@@ -23,7 +23,6 @@ def test_a_syntax_error_is_told_by_the_tools_own_file_line_and_column_with_a_car
         f'  File "{file}", line 2',
         "    return (a + * 2)",
         "                ^",
-        "SyntaxError: invalid syntax (tool.py, line 2, column 17)",
         "load_failed: SyntaxError: invalid syntax (tool.py, line 2, column 17)",
     ]
 

@@ -148,3 +148,18 @@ def test_a_place_that_is_not_there_leaves_the_others(tmp_path: Path) -> None:
     assert "word_count" in done.stdout
     assert pysandbox("save", "no_such_file.py", "-o", str(tmp_path / "s.json")).exit_code == 5
     assert not (tmp_path / "s.json").exists()
+
+
+def test_a_set_that_was_changed_or_has_another_key_names_the_flags_that_help(tmp_path: Path) -> None:
+    saved, key = tmp_path / "tools.json", tmp_path / "key"
+    key.write_bytes(b"secret\n")
+    pysandbox("save", TEXT, "-o", str(saved), "--key-file", str(key))
+    assert "To change that: --key-file FILE" in pysandbox("verify", str(saved)).stderr
+    pysandbox("save", TEXT, "-o", str(saved))
+    change(saved)
+    done = pysandbox("call", str(saved), "shout", "--args", '["a"]')
+    assert done.exit_code == 2
+    assert "To change that: --accept-changes" in done.stderr
+    assert "accept_changes=True" not in done.stderr
+    accepted = pysandbox("call", str(saved), "shout", "--args", '["A"]', "--accept-changes")
+    assert (accepted.exit_code, accepted.stdout) == (0, "a!\n")

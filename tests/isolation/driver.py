@@ -25,6 +25,7 @@ import elf_pysandbox_worker
 from elf_pysandbox._policy import DEFAULT_LAYERS, LAYER_NAMES
 from elf_pysandbox_worker import isolation
 from elf_pysandbox_worker.isolation import LayerMissing, bpf, libc, mounts, namespaces, seccomp
+from elf_pysandbox_worker.isolation.explain import explain_error
 from elf_pysandbox_worker.isolation.syscalls import NUMBERS
 from elf_pysandbox_worker.wire.messages import Confinement, LayerReport
 
@@ -176,6 +177,12 @@ class Run:
     reports: dict[str, LayerReport] = field(default_factory=dict)
     status: int | None = None
     left_over: list[int] = field(default_factory=list)
+
+
+def words_of(error: BaseException) -> str | None:
+    """Return how the sandbox explains an error: the text, then each setting as ``name=value``."""
+    found = explain_error(error)
+    return None if found is None else " ".join([found.text, *map("=".join, found.hints)])
 
 
 def run(

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from elf_pysandbox_worker.isolation.explain import explain_error
 from elf_pysandbox_worker.isolation.grants import Grants, links_on_the_way, resolve
-from tests.isolation.driver import Raised, answer, confinement, readable_paths, run
+from tests.isolation.driver import Raised, answer, confinement, readable_paths, run, words_of
 
 
 @pytest.fixture
@@ -100,7 +99,7 @@ def test_a_tool_cannot_plant_a_link_that_the_next_template_is_given(open_path: P
         try:
             (outer / "inner" / "file").read_text()
         except OSError as error:
-            return error.errno, explain_error(error)
+            return error.errno, words_of(error)
         return 0, "it was read"
 
     number, why = run(look, spec, before=before).value

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from elf_pysandbox_worker.isolation import capabilities, libc, mounts, namespaces
-from elf_pysandbox_worker.isolation.explain import explain_error
 from elf_pysandbox_worker.isolation.owners import _swap
-from tests.isolation.driver import Raised, confinement, readable_paths, run, without
+from tests.isolation.driver import Raised, confinement, readable_paths, run, without, words_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: an ordinary user owns its files")
 
@@ -236,7 +235,7 @@ def _explained(act: Callable[[], object]) -> Callable[[], str | None]:
         try:
             act()
         except OSError as error:
-            return explain_error(error)
+            return words_of(error)
         return "it was not refused"
 
     return explaining

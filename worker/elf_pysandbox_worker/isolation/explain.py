@@ -17,18 +17,30 @@ from typing import NamedTuple
 from elf_pysandbox_worker.isolation.context import Context
 from elf_pysandbox_worker.isolation.grants import below
 
+Hints = tuple[tuple[str, str], ...]
+"""Settings that would allow it, each with its value or "": alternatives, in the words of no front."""
+
+
+class Explanation(NamedTuple):
+    """What was refused by which layer, and the settings that would allow it."""
+
+    text: str
+    hints: Hints = ()
+
+
 _NETWORK = "tools have no network"
 _PROGRAMS = "tools start no programs; there is no setting for it"
-_PROCESSES = "allow processes with Limits(processes=N)"
 _OTHERS = "tools do not act on other processes; there is no setting for it"
-_METADATA = "it needs a place to write to (Files.write or scratch_mb) and the mount namespace"
+_METADATA = "it needs a place to write to and the mount namespace"
 _NOTHING = "there is no setting for it"
+_TO_WRITE: Hints = (("write", ""), ("scratch_mb", ""))
 
 
 class _Refusal(NamedTuple):
     words: str
     call: str
-    setting: str
+    why: str
+    hints: Hints = ()
 
 
 # The first entry whose words stand in the line that failed is the reading; the particular before the general.
@@ -43,38 +55,46 @@ _REFUSALS = (
     _Refusal("socketpair", "socketpair(2) of this kind", "only connected stream pairs are allowed"),
     _Refusal("setsockopt|getsockopt", "this socket option", _NOTHING),
     _Refusal("socket|create_connection|create_server|connect|bind", "socket(2)", _NETWORK),
-    _Refusal("fork|forkpty|Process|Pool|ProcessPoolExecutor", "fork(2)", _PROCESSES),
+    _Refusal(
+        "fork|forkpty|Process|Pool|ProcessPoolExecutor",
+        "fork(2)",
+        "no processes are granted",
+        (("processes", ""),),
+    ),
     _Refusal(
         "pidfd_open|pidfd_send_signal|kill|killpg|pthread_kill|prlimit|setpriority|sched_\\w+",
         "that",
         _OTHERS,
     ),
     _Refusal(
-        "chmod|fchmod|lchmod|utime|chown|lchown|fchown|setxattr|removexattr", "changing metadata", _METADATA
+        "chmod|fchmod|lchmod|utime|chown|lchown|fchown|setxattr|removexattr",
+        "changing metadata",
+        _METADATA,
+        _TO_WRITE,
     ),
     _Refusal(
-        "flock|lockf|F_SETLK\\w*|F_OFD\\w*", "locking files", "grant a place to write to with Files(write=…)"
+        "flock|lockf|F_SETLK\\w*|F_OFD\\w*", "locking files", "it needs a place to write to", (("write", ""),)
     ),
-    _Refusal("memfd_create", "memfd_create(2)", "use bytes, or a scratch directory (Files(scratch_mb=N))"),
+    _Refusal("memfd_create", "memfd_create(2)", "use bytes, or a scratch directory", (("scratch_mb", ""),)),
     _Refusal("mkfifo|mknod", "mknod(2)", _NOTHING),
     _Refusal("ioctl|fcntl|prctl|unshare|setns|mount|chroot|ptrace", "this system call", _NOTHING),
     _Refusal("set\\w*[ug]id|setgroups|initgroups|setsid|setpgid", "changing identity or session", _NOTHING),
 )
 
 _SHARED_MEMORY = re.compile("SemLock|shm_open|SharedMemory|sem_open")
-
+_FULL = Explanation("the scratch directory is full", (("scratch_mb", ""),))
 _LIMITS = {
-    errno.ENOSPC: "the scratch directory is full: raise Files(scratch_mb=…)",
-    errno.EDQUOT: "the scratch directory is full: raise Files(scratch_mb=…)",
-    errno.EFBIG: "layer rlimits: the file is larger than allowed: raise Limits(file_mb=…)",
-    errno.EMFILE: "layer rlimits: too many open files: raise Limits(open_files=…)",
-    errno.ENOMEM: "layer rlimits: out of memory: raise Limits(memory_mb=…)",
-    errno.EAGAIN: "layer rlimits: too many processes or threads at once",
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: Explanation("layer rlimits: the file is larger than allowed", (("file_mb", ""),)),
+    errno.EMFILE: Explanation("layer rlimits: too many open files", (("open_files", ""),)),
+    errno.ENOMEM: Explanation("layer rlimits: out of memory", (("memory_mb", ""),)),
+    errno.EAGAIN: Explanation("layer rlimits: too many processes or threads at once"),
 }
 
 
-def explain_error(error: BaseException, context: Context | None = None) -> str | None:
-    """Say which layer refused what and which setting would allow it.
+def explain_error(error: BaseException, context: Context | None = None) -> Explanation | None:
+    """Say which layer refused what and which settings would allow it.
 
     Parameters
     ----------
@@ -85,7 +105,7 @@ def explain_error(error: BaseException, context: Context | None = None) -> str |
 
     Returns
     -------
-    str or None
+    Explanation or None
         None if the error does not look like a refusal of the sandbox.
     """
     if not isinstance(error, OSError) or error.errno is None:
@@ -104,35 +124,37 @@ def explain_error(error: BaseException, context: Context | None = None) -> str |
     return _LIMITS.get(error.errno)
 
 
-def _explain_shared_memory(context: Context | None) -> str:
+def _explain_shared_memory(context: Context | None) -> Explanation:
     layer = "mount_namespace" if context is not None and context.holds("mount_namespace") else "landlock"
-    return (
+    return Explanation(
         f"layer {layer}: tools have no /dev/shm, so no POSIX semaphores and shared memory (multiprocessing.Lock, "
-        "Queue and Pool, ProcessPoolExecutor): use threading.Lock, queue.Queue and ThreadPoolExecutor, with "
-        "Limits(processes=N) also multiprocessing.Process and Pipe; there is no setting for it"
+        "Queue and Pool, ProcessPoolExecutor): use threading.Lock, queue.Queue and ThreadPoolExecutor, where "
+        "processes are granted also multiprocessing.Process and Pipe; there is no setting for it"
     )
 
 
-def explain_call(words: Collection[str]) -> str | None:
+def explain_call(words: Collection[str]) -> Explanation:
     """Explain a refused system call by the words of the line that made it."""
     for refusal in _REFUSALS:
         pattern = re.compile(refusal.words)
         if any(pattern.fullmatch(word) for word in words):
-            return f"layer seccomp: {refusal.call} is not allowed: {refusal.setting}"
-    return "layer seccomp: the system call behind this is not allowed in the sandbox"
+            return Explanation(f"layer seccomp: {refusal.call} is not allowed: {refusal.why}", refusal.hints)
+    return Explanation("layer seccomp: the system call behind this is not allowed in the sandbox")
 
 
-def explain_path(number: int, path: str, context: Context) -> str | None:
+def explain_path(number: int, path: str, context: Context) -> Explanation | None:
     """Explain what happened to a path by what was granted."""
     spec = context.spec
+    if number == errno.ENOENT and not os.path.isabs(path):
+        return _explain_relative(path, context)
     path = os.path.abspath(path)
     written = _within(path, [*spec.write, *(["/scratch"] if spec.scratch_mb else [])])
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE):
         return _LIMITS[number]
     if number == errno.EACCES and (foreign := _within(os.path.realpath(path), context.foreign)):
-        return f"{foreign} is granted, but {context.foreign[foreign]}"
+        return Explanation(f"{foreign} is granted, but {context.foreign[foreign]}")
     if bent := _within(path, context.grants.bent):
-        return (
+        return Explanation(
             f"the grant {bent} leads through a link that a tool could have planted: grant what it points to"
         )
     if number not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT) or written:
@@ -140,15 +162,26 @@ def explain_path(number: int, path: str, context: Context) -> str | None:
     if _within(path, spec.read):
         if number == errno.ENOENT:
             return None  # It would be missing outside as well.
-        return f"{path} may be read only: grant it with Files(write=({path!r},))"
+        return Explanation(f"{path} may be read only", (("write", path),))
     layer = "mount_namespace" if context.holds("mount_namespace") else "landlock"
     if number == errno.ENOENT:
         if not context.holds("mount_namespace"):
             return None
-        return f"layer {layer}: {path} is not granted, if it exists: Files(read=({path!r},)) shows it"
-    return (
-        f"layer {layer}: {path} is not granted: Files(read=({path!r},)) or Files(write=({path!r},)) grants it"
-    )
+        return Explanation(f"layer {layer}: {path} is not granted, if it exists", (("read", path),))
+    return Explanation(f"layer {layer}: {path} is not granted", (("read", path), ("write", path)))
+
+
+def _explain_relative(path: str, context: Context) -> Explanation | None:
+    """Explain a relative path that leads nowhere: it was most likely meant from where the host program runs."""
+    spec = context.spec
+    meant = [os.path.join(os.path.dirname(grant), path) for grant in (*spec.grants_read, *spec.write)]
+    found = next((each for each in meant if os.path.exists(each)), None)
+    if found is None and spec.scratch_mb:
+        return None  # Its folder is the tool's own: the file may as well be the tool's.
+    why = f"a relative path counts from the call's own folder ({os.getcwd()}): pass an absolute path"
+    if found is not None:
+        return Explanation(f"{why}, here {os.path.abspath(found)}")
+    return Explanation(f"{why}, of what is granted", (("read", ""),))
 
 
 def _within(path: str, tops: Collection[str]) -> str | None:
@@ -160,8 +193,10 @@ def _path_of(error: OSError) -> str | None:
     name = error.filename
     if isinstance(name, bytes):
         name = os.fsdecode(name)
+    if not isinstance(name, str) or not name:
+        return None
     # The names of system calls stand there too, where this package raised the error.
-    return name if isinstance(name, str) and ("/" in name or os.path.lexists(name)) else None
+    return name if error.errno == errno.ENOENT or "/" in name or os.path.lexists(name) else None
 
 
 def _words_of(traceback: TracebackType | None) -> set[str]:

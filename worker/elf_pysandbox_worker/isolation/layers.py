@@ -138,11 +138,11 @@ def _check_after(name: str, context: Context) -> None:
         raise LayerMissing(
             "pid_namespace",
             "processes are granted, and without a PID namespace or a cgroup one could outlive its call",
-            f"Set Limits.processes to 0. {remedies.namespaces()}",
+            f"Set processes to 0. {remedies.namespaces()}",
         )
     if context.spec.scratch_mb and not context.holds("mount_namespace"):
         raise LayerMissing(
             "mount_namespace",
             "a scratch directory is a size-capped tmpfs, which needs a mount namespace",
-            f"Set scratch_mb to 0 or grant a directory with Files.write. {remedies.namespaces()}",
+            f"Set scratch_mb to 0 or grant a directory to write to. {remedies.namespaces()}",
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 
 import msgspec
@@ -24,6 +25,7 @@ _NOTES = 20
 _FRAMES = 50
 _SOURCE_LINE = 400
 _CAUSES = 6
+_HINTS = 10
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _DENIALS = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 
@@ -53,14 +55,16 @@ def _with_last_frames(data: ErrorData) -> ErrorData:
 def _describe(error: BaseException, depth: int) -> ErrorData:
     kind = type(error)
     problems = error.problems if isinstance(error, (BadArguments, BadResult)) else []
+    why, hints = _refusal(error)
     return ErrorData(
         type=_cut(str(kind.__name__), _NAME),
         module=_cut(str(kind.__module__), _NAME),
         message=_message(error),
-        notes=_notes(error),
+        notes=[*_notes(error), why] if why else _notes(error),
         traceback=_frames(error.__traceback__),
         cause=_cause(error, depth),
         problems=[(_cut(path, 1000), _cut(text, 4000)) for path, text in problems[:200]],
+        hints=[(_cut(name, _NAME), _cut(value, 1000)) for name, value in hints[:_HINTS]],
     )
 
 
@@ -141,19 +145,22 @@ def _notes(error: BaseException) -> list[str]:
         ]
     except BaseException:
         notes = []
-    hint = _hint(error)
-    return [*notes, hint] if hint else notes
+    return notes
 
 
-def _hint(error: BaseException) -> str:
+def _refusal(error: BaseException) -> tuple[str, Sequence[tuple[str, str]]]:
+    """Return why the sandbox refused something, where it did, and the settings that would allow it."""
+    restricted = sys.modules.get("elf_pysandbox_worker.restricted")
+    if restricted is not None and isinstance(error, restricted.PolicyDenied):
+        return "", error.hints  # Its message says why.
     if not isinstance(error, OSError):
-        return ""
+        return "", ()
     try:
         from elf_pysandbox_worker.isolation.explain import explain_error
 
-        return explain_error(error) or ""
+        return explain_error(error) or ("", ())
     except Exception:
-        return ""
+        return "", ()
 
 
 def _frames(traceback: TracebackType | None) -> list[FrameData]:

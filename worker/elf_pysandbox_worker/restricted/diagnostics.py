@@ -31,9 +31,7 @@ RULES: dict[str, Rule] = {
         ),
         Rule("PSB101", "refused builtin", "Write the code out instead of building it from text."),
         Rule("PSB102", "reserved name", "Choose another name; the interpreter itself reads this one."),
-        Rule(
-            "PSB103", "open without a file grant", "Grant the file or folder: Policy(files=Files(read=...))."
-        ),
+        Rule("PSB103", "open without a file grant", "Grant the file or folder."),
         Rule(
             "PSB104", "eval of text", "Use ast.literal_eval for data, or a dict of functions to choose one."
         ),
@@ -75,6 +73,9 @@ RULES: dict[str, Rule] = {
     )
 }
 """Every rule by id. A number that was given up (PSB402, whose syntax no interpreter had) is not given again."""
+
+
+_SETTINGS = {"PSB103": ("read", ""), "PSB302": ("allowed_imports", "")}
 
 
 class Diagnostic(NamedTuple):
@@ -123,6 +124,12 @@ class PolicyDenied(Exception):  # noqa: N818 - it names an event
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         super().__init__(_summary(self.diagnostics))
+
+    @property
+    def hints(self) -> list[tuple[str, str]]:
+        """The settings that would allow what was found."""
+        found = [_SETTINGS[d.rule] for d in self.diagnostics if d.rule in _SETTINGS]
+        return list(dict.fromkeys(found)) if len(found) == len(self.diagnostics) else []
 
     @property
     def problems(self) -> list[tuple[str, str]]:

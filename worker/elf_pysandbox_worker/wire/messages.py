@@ -199,7 +199,8 @@ class FrameData(Struct, frozen=True, array_like=True):
 
 
 class ErrorData(Struct, frozen=True, array_like=True):
-    """An exception as data; `cause` is `__cause__`, or `__context__` unless suppressed."""
+    """An exception as data; `cause` is `__cause__`, or `__context__` unless suppressed; `hints` are settings, each with
+    its value or "", that would let through what the sandbox refused."""
 
     type: str
     module: str
@@ -208,6 +209,7 @@ class ErrorData(Struct, frozen=True, array_like=True):
     traceback: list[FrameData] = []
     cause: ErrorData | None = None
     problems: list[tuple[str, str]] = []
+    hints: list[tuple[str, str]] = []
 
 
 class LoadFailed(Struct, frozen=True, array_like=True, tag="load_failed"):

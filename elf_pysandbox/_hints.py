@@ -1,0 +1,57 @@
+"""What would have ended otherwise: hints, as data that each front spells in its own words.
+
+Decided here and nowhere else: how a hint reads in Python. The command line has a spelling of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+_OF_FILES = ("read", "write")
+_NAMES_OF_POLICY = ("allowed_imports", "env")
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A setting, or an argument, that would let through what was refused.
+
+    Attributes
+    ----------
+    name : str
+        As in `Settings`, such as "memory_mb" or "read"; else an argument's name, such as "key".
+    value : str
+        What to give it; "" where that is for the reader to say.
+    """
+
+    name: str
+    value: str = ""
+
+
+Spelling = Callable[[Hint], str]
+
+
+def in_python(hint: Hint) -> str:
+    """Return how a hint is written in Python."""
+    name, value = hint.name, hint.value
+    if name in _OF_FILES:
+        return f"Policy(files=Files({name}=({value!r},)))" if value else f"Policy(files=Files({name}=(…,)))"
+    if name in _NAMES_OF_POLICY:
+        return f"Policy({name}=({value!r},))" if value else f"Policy({name}=(…,))"
+    if name in _ARGUMENTS:
+        return _ARGUMENTS[name]
+    return f"Limits({name}={value or '…'})"
+
+
+_ARGUMENTS = {
+    "key": "key=…",
+    "accept_changes": "accept_changes=True",
+    "profile": "Policy(profile='native')",
+    "max_workers": "SandboxPool(max_workers=…)",
+}
+
+
+def advice(hints: Iterable[Hint], spelling: Spelling = in_python) -> str:
+    """Return the sentence for these alternatives, "" for none."""
+    spelled = [spelling(hint) for hint in hints]
+    return f"To change that: {' or '.join(spelled)}" if spelled else ""
