@@ -72,7 +72,7 @@ def error_fields(error: BaseException | None) -> dict[str, Any] | None:
     """Return an error as JSON fields."""
     if error is None:
         return None
-    fields: dict[str, Any] = {"type": type(error).__name__, "message": _text(error)}
+    fields: dict[str, Any] = {"type": type(error).__name__, "message": message_of(error)}
     if isinstance(error, CallError) and error.info is not None:
         fields |= asdict(error.info)
     if isinstance(error, SandboxError) and error.hints:
@@ -120,14 +120,14 @@ def print_failure(outcome: Outcome) -> None:
         # Its last line comes below, with the status: the frames that led there are left to tell.
         frames = replace(info, message="", notes=(), hints=()).format(in_flags)
         click.echo(escaped(frames.rpartition("\n")[0]), err=True)
-    click.echo(f"{head}: {escaped(_text(error))}", err=True)
+    click.echo(f"{head}: {escaped(message_of(error))}", err=True)
 
 
 def refuse(error: SandboxError, *, as_json: bool = False) -> NoReturn:
     """Tell an error that came before there was a call, and end with its exit code."""
     if isinstance(error, (ConfigurationError, ToolHandlerError)) and not isinstance(error, CallError):
         # The command line, a setting or a file that it names: no outcome of a call.
-        click.echo(f"Error: {escaped(_text(error))}", err=True)
+        click.echo(f"Error: {escaped(message_of(error))}", err=True)
         sys.exit(USAGE)
     status = error.status if isinstance(error, CallError) else "fault"
     if as_json:
@@ -135,11 +135,11 @@ def refuse(error: SandboxError, *, as_json: bool = False) -> NoReturn:
     elif isinstance(error, CallError) and error.outcome is not None:
         print_failure(error.outcome)
     else:
-        click.echo(f"{status}: {escaped(_text(error))}", err=True)
+        click.echo(f"{status}: {escaped(message_of(error))}", err=True)
     sys.exit(EXIT_OF_STATUS[status])
 
 
-def _text(error: BaseException | None) -> str:
+def message_of(error: BaseException | None) -> str:
     """Return an error's message in the words of the command line."""
     if isinstance(error, ConfigurationError):
         return told(error)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from elf_pysandbox import Outcome, PythonSecurityValidator, SandboxError, SandboxPool, Tool
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
-from elf_pysandbox._cli.printing import colours, escaped, plain, print_failure, shown
+from elf_pysandbox._cli.printing import colours, escaped, message_of, plain, print_failure, refuse, shown
 from elf_pysandbox._cli.targets import Target
 
 _LOOK_EVERY_S = 0.05
@@ -29,12 +32,16 @@ def watch(
 ) -> None:
     """Run TARGET now and on every save of its file or a module it imports; show what changed in the result.
 
-    The source is checked again and the call made in a fresh process each time. Ctrl-C ends it.
+    The source is checked again and the call made in a fresh process each time. Ctrl-C ends it. What is not there at
+    the start is told at once; a module that does not load is waited for.
 
     \b
     Examples:
       pysandbox watch examples/text_tools.py:word_count --args '{"text": "to be or not to be"}'
       pysandbox watch tools.py:total --arg rows='[1, 2]' --timeout 5
+
+    \b
+    Exit codes: 0 ended by Ctrl-C, 2 usage, 5 no such tool; with --runs, as of `pysandbox run` for the last run.
     """
     args, kwargs = arguments_from(arguments, pairs)
     policy = policy_from(
@@ -43,20 +50,34 @@ def watch(
     limits = limits_from(options["timeout"], options["cpu"], options["memory"])
     with SandboxPool(1, policy=policy, limits=limits, max_templates=2) as pool:
         try:
-            before: list[str] | None = None
+            last = _Last()
             for count, changed in enumerate(_saves(pool, target), start=1):
-                before = _run(pool, target, args, kwargs, changed, before)
-                if count == runs:
-                    break
+                _run(pool, target, args, kwargs, changed, last)
+                if count == runs or (count == 1 and last.status == "not_found"):
+                    sys.exit(EXIT_OF_STATUS[last.status])
         except KeyboardInterrupt:
             click.echo("", err=True)
 
 
+@dataclass(slots=True)
+class _Last:
+    """How the last run ended, and the lines of the last one that ended well: the next are held against them."""
+
+    status: str = "ok"
+    lines: list[str] | None = None
+
+
 def _saves(pool: SandboxPool, target: str) -> Iterator[list[str]]:
     """Yield the files that changed: none at first, then whenever a save was seen."""
-    files = _files(pool, target)
+    try:
+        files = _sources(pool.load(target))
+    except SandboxError as error:
+        refuse(error)
+    if not files:
+        raise click.UsageError(f"{target!r} is in no file of its own: there is nothing to watch")
     stamps = {file: _stamp(file) for file in files}
     yield []
+    click.echo(f"watching {', '.join(map(os.path.relpath, files))}; Ctrl-C ends", err=True)
     while True:
         time.sleep(_LOOK_EVERY_S)
         changed = [file for file in files if _stamp(file) != stamps[file]]
@@ -72,13 +93,14 @@ def _saves(pool: SandboxPool, target: str) -> Iterator[list[str]]:
 
 def _files(pool: SandboxPool, target: str) -> list[str]:
     try:
-        context = pool.load(target).context
+        return _sources(pool.load(target))
     except SandboxError:
-        place = target.rpartition(":")[0]
-        return [place] if place.endswith(".py") else []
-    return [
-        path for path in (context.path, *(each.path for each in context.siblings)) if path.endswith(".py")
-    ]
+        return []
+
+
+def _sources(tool: Tool) -> list[str]:
+    paths = (tool.context.path, *(each.path for each in tool.context.siblings))
+    return [path for path in paths if path.endswith(".py")]
 
 
 def _stamp(file: str) -> Stamp | None:
@@ -95,9 +117,9 @@ def _run(
     args: list[Any],
     kwargs: dict[str, Any],
     changed: list[str],
-    before: list[str] | None,
-) -> list[str] | None:
-    """Make one call and show it; return the lines to hold the next one against."""
+    last: _Last,
+) -> None:
+    """Make one call and show it."""
     start = time.perf_counter()
     head = f"── {time.strftime('%H:%M:%S')} " + ", ".join(os.path.relpath(file) for file in changed)
     click.echo(head.rstrip())
@@ -106,17 +128,19 @@ def _run(
         outcome = pool.outcome(tool, *args, **kwargs)
         _check(pool, tool)
     except SandboxError as error:
-        click.echo(f"{getattr(error, 'status', 'fault')}: {escaped(str(error))}", err=True)
-        return before
+        last.status = getattr(error, "status", "fault")
+        click.echo(f"{last.status}: {escaped(message_of(error))}", err=True)
+        return
+    last.status = outcome.status
     spent = time.perf_counter() - start
     if not outcome.ok:
         click.echo(shown(outcome.stdout), nl=False)
         print_failure(outcome)
-        return before
+        return
     lines = _lines(outcome)
     click.echo(f"ok, {1000 * outcome.usage.wall_s:.1f} ms ({1000 * spent:.0f} ms with loading)")
-    _show(lines, before)
-    return lines
+    _show(lines, last.lines)
+    last.lines = lines
 
 
 def _check(pool: SandboxPool, tool: Tool) -> None:

@@ -84,3 +84,46 @@ def save_by_renaming(path: Path, text: str) -> None:
     fresh = path.with_suffix(".tmp")
     fresh.write_text(text)
     fresh.replace(path)
+
+
+def watch(tmp_path, *words):
+    command = [sys.executable, "-m", "elf_pysandbox", "watch", *words]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "words"),
+    [
+        ("tool.py:scales", 5, "did you mean"),
+        ("nothing.py:f", 5, "no source file"),
+        ("no_such_module.at_all:f", 5, "no module"),
+        ("json:dumps", 2, "nothing to watch"),
+    ],
+)
+def test_what_is_not_there_at_the_start_is_told_at_once(tmp_path, target, code, words):
+    (tmp_path / "tool.py").write_text("def scale(n):\n    return n\n")
+    done = watch(tmp_path, target)
+    assert done.returncode == code
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(("n", "code"), [("1", 0), ("0", 1), ('"a"', 1)])
+def test_with_a_number_of_runs_the_exit_code_is_that_of_the_last_one(tmp_path, n, code):
+    (tmp_path / "tool.py").write_text("def half(n):\n    return 1 / n\n")
+    assert watch(tmp_path, "tool.py:half", "--arg", f"n={n}", "--runs", "1").returncode == code
+
+
+def test_a_module_that_does_not_load_is_waited_for(tmp_path):
+    (tmp_path / "tool.py").write_text("def half(:\n")
+    command = [sys.executable, "-m", "elf_pysandbox", "watch", "tool.py:half", "--arg", "n=4", "--runs", "2"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        _until(process, "watching tool.py; Ctrl-C ends")
+        (tmp_path / "tool.py").write_text("def half(n):\n    return n / 2\n")
+        _until(process, "2.0")
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.communicate()
