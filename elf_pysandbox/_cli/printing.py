@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
@@ -27,20 +28,39 @@ from elf_pysandbox._cli.flags import in_flags, told
 
 def plain(value: Any) -> Any:
     """Return the value as JSON can hold it; what JSON has no form for is written as Python would show it."""
+    if isinstance(value, int) and not _is_decimal(value):
+        return hex(value)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else repr(value)
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else repr(key): plain(item) for key, item in value.items()}
+        return {key if isinstance(key, str) else _written(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, (set, frozenset)):
-        return [plain(item) for item in sorted(value, key=repr)]
+        return [plain(item) for item in sorted(value, key=_written)]
     if isinstance(value, (bytes, bytearray)):
         return {"base64": base64.b64encode(value).decode()}
     as_dict = getattr(value, "as_dict", None)
-    return plain(as_dict()) if callable(as_dict) else str(value)
+    return plain(as_dict()) if callable(as_dict) else _written(value, str)
+
+
+def _is_decimal(value: int) -> bool:
+    """Whether Python writes an int in decimal (sys.set_int_max_str_digits); it would take it hours beyond that."""
+    if value.bit_length() < 2_000:
+        return True
+    try:
+        return bool(str(value))
+    except ValueError:
+        return False
+
+
+def _written(value: object, write: Callable[[object], str] = repr) -> str:
+    try:
+        return write(value)
+    except ValueError:  # of an int inside it
+        return f"<{type(value).__name__} with a number too long to write>"
 
 
 def show_value(value: Any) -> str:
@@ -50,7 +70,11 @@ def show_value(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, indent=None, allow_nan=True)
     except (TypeError, ValueError, RecursionError):
+        pass
+    try:
         return repr(value)
+    except ValueError:  # of an int inside it
+        return json.dumps(plain(value), ensure_ascii=False)
 
 
 def envelope(outcome: Outcome) -> dict[str, Any]:

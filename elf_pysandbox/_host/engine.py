@@ -23,6 +23,7 @@ from elf_pysandbox._host.outbox import Outbox
 from elf_pysandbox._host.supervisor import CONFINE_S, Supervisor
 from elf_pysandbox._host.templates import Template, WorkerChannel
 from elf_pysandbox._host.zygotes import Zygote
+from elf_pysandbox_worker.wire.errors import WireError
 from elf_pysandbox_worker.wire.messages import Confinement, LayerReport, Load, encode
 
 if TYPE_CHECKING:
@@ -379,8 +380,17 @@ class Engine:
             self._end_template(template)
 
     def worker_ended(self, template: Template, index: int, status: int) -> None:
-        """Take note of how a worker ended that a flight asked about."""
+        """Take note of how a worker ended that a flight asked about.
+
+        Raises
+        ------
+        WireError
+            Nobody asked: each question has one answer, or a hostile module could keep the supervisor busy with them.
+        """
         with self._lock:
+            if index not in template.unanswered:
+                raise WireError("an answer to no question")
+            template.unanswered.discard(index)
             flight = template.inquiries.pop(index, None)
         if flight is not None:
             flight.told_end(status)

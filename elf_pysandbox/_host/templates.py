@@ -105,6 +105,7 @@ class Template:
         self.last_used = self.started
         self.waiting: set[Flight] = set()
         self.inquiries: dict[int, Flight] = {}
+        self.unanswered: set[int] = set()
         # Ready workers that have served a call, and the channels of workers that have not, in the order sent.
         self._resting: list[WorkerChannel] = []
         self._stock: deque[WorkerChannel] = deque()
@@ -181,6 +182,7 @@ class Template:
     def inquire(self, index: int, flight: Flight) -> None:
         """Ask how a worker ended; the answer reaches `flight` through the supervisor."""
         self.inquiries[index] = flight
+        self.unanswered.add(index)
         self._tell(Inquire(index))
 
     # -- leases -------------------------------------------------------------------------------------

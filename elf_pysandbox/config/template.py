@@ -377,4 +377,7 @@ def _as_text(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False)
         except (TypeError, ValueError):
             pass
-    return str(value)
+    try:
+        return str(value)
+    except ValueError as error:  # of an int that Python does not write in decimal
+        raise ConfigurationError(f"a number is too long to stand in a text: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -75,6 +76,20 @@ def test_a_program_gets_the_value_as_it_is(tools: str) -> None:
     command = [sys.executable, "-m", "elf_pysandbox", "run", f"{tools}:bell"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert "\x07\tb\x9b" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "expression", ["10**6000", "[10**6000]", "{10**6000: {10**6000}}", "range(10**6000)"]
+)
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+def test_a_number_that_python_does_not_write_in_decimal_is_printed_all_the_same(
+    tmp_path: Path, expression: str, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "large.py").write_text(f"def large():\n    return {expression}\n")
+    done = pysandbox("run", f"{tmp_path}/large.py:large", *options)
+    assert done.exit_code == 0, done.output
+    assert (hex(10**6000) in done.output) or "too long to write" in done.output
+    assert not options or json.loads(done.output)["status"] == "ok"
 
 
 def test_a_set_that_cannot_be_saved_is_told_by_the_name_given() -> None:

@@ -341,6 +341,27 @@ def test_a_template_that_lies_ends_its_own_calls_only(body: str) -> None:
         assert serves_on(pool)
 
 
+@pytest.mark.parametrize(
+    "said", ["", "tell._channel.send(template.WorkerEnded(0, 0))"], ids=["nothing", "an answer"]
+)
+def test_a_template_that_answers_unasked_is_ended_so_it_cannot_keep_the_host_busy(said: str) -> None:
+    module = f"""
+from elf_pysandbox_worker import template
+
+def stay(tell):
+    {said}
+    time.sleep(1000)
+
+template._Forker._fill = stay
+"""
+    limits = Limits(wall_s=3, load_s=1, queue_s=1)
+    with SandboxPool(2, policy=Policy(profile="native"), limits=limits) as pool:
+        source = HELPERS + module + "\ndef attack():\n    return 1\n"
+        outcome = pool.outcome(pool.load_source(source, "attack", name="attack"))
+        assert outcome.status == ("killed" if said else "rejected")
+        assert serves_on(pool)
+
+
 def test_a_worker_sees_no_descriptor_but_its_own_channel(pool: SandboxPool) -> None:
     body = """
 found = []

@@ -86,3 +86,19 @@ def test_a_large_result_and_large_output_pass() -> None:
     value = msgspec.Raw(pack("x" * 1_000_000, max_bytes=2_000_000).data)
     assert decode.decode_from_worker(encode(messages.Result(1, value, USAGE)))
     assert decode.decode_from_worker(encode(messages.Output(1, "x" * 1_000_000)))
+
+
+@pytest.mark.parametrize("door", ["worker", "template"])
+def test_a_chain_of_causes_deeper_than_a_stack_is_a_wire_error(door: str) -> None:
+    def payload(causes: int) -> bytes:
+        # Written by hand: the encoder's own recursion ends earlier than a decoder's may.
+        error = b"\x97\xa1E\xa8builtins\xa0\x90\x90" * (causes + 1) + b"\xc0\x90" + b"\x90" * causes
+        if door == "worker":
+            return b"\x95\xa7failure\x01\xa6raised" + error + encode(USAGE)
+        return b"\x93\xabload_failed\xabload_failed" + error
+
+    decoded = decode.decode_from_worker if door == "worker" else decode.decode_from_template
+    assert decoded(payload(decode.MAX_CAUSES))
+    for causes in (decode.MAX_CAUSES + 1, 900, 2_000, 20_000):
+        with pytest.raises(WireError):
+            decoded(payload(causes))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from elf_pysandbox_worker.wire.values import UnsupportedValue, pack
+from elf_pysandbox_worker.wire import tables, tags
+from elf_pysandbox_worker.wire.values import UnsupportedValue, WireError, pack, unpack
 from tests.wire.support import LIMIT, round_trip
 
 COUNT = 10_000  # columns of 8 bytes an item lie out of band
@@ -145,3 +147,24 @@ def test_what_would_be_lost_is_refused_by_column(value: Any, path: str) -> None:
     with pytest.raises(UnsupportedValue) as caught:
         pack(value(), max_bytes=LIMIT)
     assert caught.value.path.startswith(path)
+
+
+@pytest.mark.parametrize("kind", ["moment", "column"])
+def test_a_zone_that_is_a_name_is_refused_since_pandas_would_open_the_file_it_names(
+    kind: str, tmp_path: Path
+) -> None:
+    named = tmp_path / "zone"
+    named.write_bytes(b"none")
+    name = f"dateutil/{named}"
+
+    def load(zone: Any) -> Any:
+        if kind == "moment":
+            return unpack(tags.ext(tags.TIMESTAMP, b"\x93" + tags.encode(0) + tags.encode("ns") + zone))
+        zone = unpack(zone)
+        return tables._zone_column(pd, np.zeros(1, "M8[ns]"), "ns", zone)[0][0]
+
+    assert load(tags.ext(tags.TIMEZONE, tags.encode("Europe/Berlin"))).year == 1970
+    with pytest.raises(ValueError, match="magic"):
+        pd.Timestamp(0, tz="UTC").tz_convert(name)  # the control: pandas opens it
+    with pytest.raises(WireError, match="no time zone"):
+        load(tags.encode(name))

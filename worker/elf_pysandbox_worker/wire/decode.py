@@ -12,10 +12,13 @@ import msgspec
 
 from elf_pysandbox_worker.wire.errors import WireError
 from elf_pysandbox_worker.wire.messages import (
+    ErrorData,
+    Failure,
     FromKeeper,
     FromTemplate,
     FromWorker,
     Item,
+    LoadFailed,
     Output,
     Result,
 )
@@ -26,6 +29,9 @@ MAX_REPORT_BYTES: Final = 256 << 10
 Errors are lists of small records: the smallest takes 5 bytes on the wire and 150 as objects, so the payload
 must be small where the objects are to be. The senders cut messages, notes and tracebacks to fit.
 """
+
+MAX_CAUSES: Final = 64
+"""Most exceptions in one chain of causes. Senders tell fewer, and each is a level of the stack of who walks it."""
 
 _T = TypeVar("_T")
 
@@ -52,13 +58,25 @@ def decode_from_worker(payload: bytes) -> FromWorker:
     """Decode what a worker sent; hostile bytes end as `WireError`."""
     large = len(payload) > MAX_REPORT_BYTES
     message: FromWorker = _decode(_from_worker_large if large else _from_worker, payload)
+    if isinstance(message, Failure):
+        _check_causes(message.error)
     return message
 
 
 def decode_from_template(payload: bytes) -> FromTemplate:
     """Decode what a template sent; hostile bytes end as `WireError`."""
     message: FromTemplate = _report(_from_template, payload)
+    if isinstance(message, LoadFailed):
+        _check_causes(message.error)
     return message
+
+
+def _check_causes(error: ErrorData) -> None:
+    cause, count = error.cause, 0
+    while cause is not None:
+        cause, count = cause.cause, count + 1
+    if count > MAX_CAUSES:
+        raise WireError(f"an error with {count} causes")
 
 
 def decode_from_keeper(payload: bytes) -> FromKeeper:

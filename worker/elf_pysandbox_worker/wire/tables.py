@@ -7,6 +7,7 @@ sender has it already, or where a table came.
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from elf_pysandbox_worker.wire import arrays, tags
@@ -292,8 +293,15 @@ def _text_column(pd: Any, nan: Any, texts: Any) -> tuple[Any, Any]:
 def _zone_column(pd: Any, moments: Any, unit: Any, zone: Any) -> tuple[Any, Any]:
     if unit not in _UNITS or _array(moments, 1).dtype != f"M8[{unit}]":
         raise WireError("no column of moments")
-    array = pd.DatetimeIndex(moments, tz="UTC").as_unit(unit).tz_convert(zone).array
+    array = pd.DatetimeIndex(moments, tz="UTC").as_unit(unit).tz_convert(_zone(zone)).array
     return array, array.dtype
+
+
+def _zone(zone: Any) -> datetime.tzinfo:
+    # pandas takes names as well, and opens the file that "dateutil/" and a path name.
+    if not isinstance(zone, datetime.tzinfo):
+        raise WireError("no time zone")
+    return zone
 
 
 def _category_column(pd: Any, codes: Any, categories: Any, ordered: Any) -> tuple[Any, Any]:
@@ -321,7 +329,7 @@ def _load_timestamp(pd: Any, parts: list[Any]) -> Any:
     if type(value) is not int or unit not in _UNITS:
         raise WireError("no Timestamp")
     moment = pd.Timestamp(arrays.numpy().datetime64(value, unit))
-    return moment if zone is None else moment.tz_localize("UTC").tz_convert(zone)
+    return moment if zone is None else moment.tz_localize("UTC").tz_convert(_zone(zone))
 
 
 def _load_timedelta(pd: Any, parts: list[Any]) -> Any:
