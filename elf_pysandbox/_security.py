@@ -11,10 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from elf_pysandbox._host.checker import check_files
+import msgspec
+
+from elf_pysandbox._errors import LayerUnavailableError, SandboxFaultError
+from elf_pysandbox._host.checker import CheckFault, LayerLacking, check_files
 from elf_pysandbox._interpreter import own_interpreter
+from elf_pysandbox._policy import Policy
 from elf_pysandbox_worker.restricted import published
 from elf_pysandbox_worker.restricted.builtin_names import REFUSED_BUILTINS
+from elf_pysandbox_worker.restricted.check_messages import CheckFile, Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,21 @@ class PythonSecurityValidator:
         Modules allowed beyond the default allowlist, as in `Policy.allowed_imports`.
     files_granted : bool
         Whether the tool will have a file grant, which makes `open` available.
+    policy : Policy, optional
+        Its layers confine the processes that check; the default policy's when None.
+
+    Raises
+    ------
+    LayerUnavailableError
+        From each method that checks: a layer that the policy requires is missing, so nothing was parsed.
+    SandboxFaultError
+        Likewise: the checking process did not start.
 
     Notes
     -----
-    Source is parsed in a process of its own, limited to 1 GiB and 120 s of CPU time: hostile source (nesting that
-    overflows the parser's stack, gigabytes of brackets) ends that process, and is reported as PSB002.
+    Each source is parsed in a process of its own, which is confined like a call (no file but the interpreter's codecs,
+    no network, no processes) and limited to 1 GiB and 120 s of CPU time: hostile source (nesting that overflows the
+    parser's stack, gigabytes of brackets) ends that process, and is reported as PSB002.
     """
 
     FORBIDDEN_BUILTINS: ClassVar[frozenset[str]] = frozenset(
@@ -83,9 +98,16 @@ class PythonSecurityValidator:
     DEFAULT_MODULES: ClassVar[frozenset[str]] = frozenset(published.DEFAULT)
     """Modules that every tool may import."""
 
-    def __init__(self, allowed_imports: Iterable[str] = (), *, files_granted: bool = False) -> None:
+    def __init__(
+        self,
+        allowed_imports: Iterable[str] = (),
+        *,
+        files_granted: bool = False,
+        policy: Policy | None = None,
+    ) -> None:
         self.allowed_imports = tuple(allowed_imports)
         self.files_granted = files_granted
+        self.policy = policy or Policy()
         self._last: str | bytes | None = None
 
     def check(
@@ -135,13 +157,19 @@ class PythonSecurityValidator:
         self, files: Sequence[tuple[str, bytes, Sequence[str]]]
     ) -> Iterable[tuple[str, list[Diagnostic]]]:
         answers = check_files(
-            files,
+            [CheckFile(path, source, list(siblings)) for path, source, siblings in files],
             own_interpreter().roots,
+            layers=self.policy.layer_modes(),
             allowed_imports=self.allowed_imports,
             files_granted=self.files_granted,
         )
-        for path, found in answers:
-            yield path, [Diagnostic(*one) for one in found] if found is not None else [_too_much(path)]
+        try:
+            for (path, _, _), found in zip(files, answers, strict=True):
+                yield path, [_too_much(path)] if found is None else [_diagnostic(one, path) for one in found]
+        except LayerLacking as lacking:
+            raise LayerUnavailableError(*lacking.args) from None
+        except CheckFault as fault:
+            raise SandboxFaultError(f"the checking process did not start: {fault}") from None
 
     def validate_code(self, code: str) -> bool:
         """Return whether nothing in the code would be refused, neither when it loads nor when it runs.
@@ -166,7 +194,7 @@ class PythonSecurityValidator:
         subject = self._last if code is None else code
         if subject is None:
             return True
-        checker = PythonSecurityValidator(allowed_modules, files_granted=True)
+        checker = PythonSecurityValidator(allowed_modules, files_granted=True, policy=self.policy)
         return not any(found.rule in ("PSB301", "PSB302") for found in checker.check(subject))
 
     def create_restricted_globals(self, allowed_modules: Sequence[str] = ()) -> dict[str, Any]:
@@ -194,6 +222,12 @@ def _as_bytes(source: str | bytes) -> bytes:
         if "coding" in source[:400]
         else source.encode()
     )
+
+
+def _diagnostic(found: Finding, path: str) -> Diagnostic:
+    """Return a finding as the face shows it; which file it is about is the host's word, not the checker's."""
+    fields = msgspec.structs.asdict(found)
+    return Diagnostic(**{**fields, "path": path})
 
 
 def _too_much(path: str) -> Diagnostic:

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "_tools": FACE - {"_doctor"},
     "_pool": FACE | {"_host", "_tools"},
     "_calls": FACE - {"_pool"} | {"_host", "_tools"},
-    "_security": {"_errors", "_host", "_interpreter"},
+    "_security": {"_errors", "_host", "_interpreter", "_policy"},
     "_doctor": FACE | {"_host"},
     "_settings": {"_errors", "_limits", "_policy"},
     "config": FACE | {"_tools"},

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from elf_pysandbox import Diagnostic, PythonSecurityValidator
+from elf_pysandbox import Diagnostic, PythonSecurityValidator, SandboxError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.options import ModuleName, regular
-from elf_pysandbox._cli.printing import colours, counted
+from elf_pysandbox._cli.printing import colours, counted, refuse
 
 
 @click.command()
@@ -39,17 +39,20 @@ def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json
 
     \b
     Exit codes: 0 nothing found (also where there is no Python file, which is said), 2 usage, or a file that
-    cannot be read (the others are checked), 3 findings.
+    cannot be read (the others are checked), 3 findings, 125 a layer that confines the check is missing.
     """
     validator = PythonSecurityValidator(imports, files_granted=files)
     findings: list[Diagnostic] = []
     unreadable: dict[str, OSError] = {}
-    for path in paths:
-        if path == "-":
-            findings += validator.check(sys.stdin.buffer.read(), "<stdin>")
-        else:
-            regular(path)
-    checked = validator.check_paths([path for path in paths if path != "-"], unreadable=unreadable)
+    try:
+        for path in paths:
+            if path == "-":
+                findings += validator.check(sys.stdin.buffer.read(), "<stdin>")
+            else:
+                regular(path)
+        checked = validator.check_paths([path for path in paths if path != "-"], unreadable=unreadable)
+    except SandboxError as error:
+        refuse(error, as_json=as_json)
     for each in checked.values():
         findings += each
     if as_json:
@@ -58,8 +61,8 @@ def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json
         for found in findings:
             click.echo(_line(found))
         click.echo(_summary(findings, len(checked) + paths.count("-")), err=True)
-    for path, error in unreadable.items():
-        click.echo(f"error: cannot read {path}: {error.strerror or error}", err=True)
+    for path, problem in unreadable.items():
+        click.echo(f"error: cannot read {path}: {problem.strerror or problem}", err=True)
     if not checked and not unreadable and "-" not in paths:
         click.echo(f"warning: there is no Python file (*.py) in {', '.join(paths)}", err=True)
     sys.exit(USAGE if unreadable else EXIT_OF_STATUS["denied"] if findings else 0)

@@ -1,24 +1,16 @@
 """Checking source without running it: every finding at once, and never an exception.
 
-Run as a program by the host (`elf_pysandbox._host.checker`): a request on standard input, findings on standard output,
-both JSON. A process of its own, with limits of its own, because hostile source can end the process that parses it.
+Hostile source can end the process that parses it, or worse: `check_process` is where this runs for the host.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import resource
-import sys
 from collections.abc import Collection, Sequence
 
 from elf_pysandbox_worker.restricted.compiler import check_source
 from elf_pysandbox_worker.restricted.diagnostics import Diagnostic, PolicyDenied, finding
 from elf_pysandbox_worker.restricted.importer import Importer
 from elf_pysandbox_worker.wire.messages import Bundle, SourceFile
-
-MEMORY_BYTES = 1 << 30
-CPU_S = 120
 
 
 def check(
@@ -70,22 +62,3 @@ def _syntax_finding(error: SyntaxError, path: str) -> Diagnostic:
         end_line=error.end_lineno or line,
         end_column=error.end_offset or column,
     )
-
-
-def main() -> None:
-    """Answer one request: `{"files": [[path, base64, siblings]], "allowed_imports": [], "files_granted": false}`."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    request = json.loads(sys.stdin.buffer.read())
-    for path, source, siblings in request["files"]:
-        found = check(
-            base64.b64decode(source),
-            path,
-            allowed_imports=request["allowed_imports"],
-            siblings=siblings,
-            files_granted=request["files_granted"],
-        )
-        # A line each, as they come: should the process end at one file, the others' findings are there.
-        sys.stdout.write(json.dumps([path, [tuple(one) for one in found]]) + "\n")
-        sys.stdout.flush()
