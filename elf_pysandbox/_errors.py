@@ -8,6 +8,7 @@ the whole `outcome`.
 from __future__ import annotations
 
 import builtins
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +16,11 @@ from elf_pysandbox._hints import Hint, Spelling, advice, in_python
 
 if TYPE_CHECKING:
     from elf_pysandbox._outcome import Outcome, Status
+
+
+_SHOWN_ALIKE = (
+    3  # frames of a recursion that are shown before they are counted, as the traceback module has it
+)
 
 
 class SandboxError(Exception):
@@ -97,6 +103,13 @@ class TracebackFrame:
     function: str
     source: str = ""
 
+    def lines(self) -> list[str]:
+        """Render as in a traceback."""
+        function = f", in {self.function}" if self.function else ""
+        return [f'  File "{self.file}", line {self.line}{function}'] + [
+            f"    {line}" for line in self.source.splitlines()
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
@@ -132,10 +145,11 @@ class ErrorInfo:
             lines += [self.cause.format(spelling), "", "The above exception led to this one:", ""]
         if self.traceback:
             lines.append("Traceback (most recent call last):")
-        for frame in self.traceback:
-            function = f", in {frame.function}" if frame.function else ""
-            lines.append(f'  File "{frame.file}", line {frame.line}{function}')
-            lines += [f"    {line}" for line in frame.source.splitlines()]
+        for frame, alike in itertools.groupby(self.traceback):
+            count = len(list(alike))
+            lines += frame.lines() * min(count, _SHOWN_ALIKE)
+            if (more := count - _SHOWN_ALIKE) > 0:
+                lines.append(f"  [Previous line repeated {more} more time{'s' * (more > 1)}]")
         name = self.type if self.module in ("builtins", "") else f"{self.module}.{self.type}"
         lines.append(f"{name}: {self.message}" if self.message else name)
         lines += self.notes

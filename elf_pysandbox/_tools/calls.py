@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._errors import CallError, InvalidArgumentsError, ToolNotFoundError
 from elf_pysandbox._outcome import Outcome, Status
+from elf_pysandbox._tools.providers.common import request_of
 from elf_pysandbox._tools.schema import precheck
 from elf_pysandbox._tools.tool import Tool
 
 if TYPE_CHECKING:
     from elf_pysandbox._tools.handler import ToolHandler
+
+Arguments = Mapping[str, Any] | str | bytes | None
+"""What a tool is called with, by name; text is the JSON object that models write."""
 
 _LIMITED = 256
 
@@ -30,8 +34,9 @@ class Call:
         How the call ends without a process: no such tool, or arguments that its schema alone refuses.
     """
 
-    def __init__(self, handler: ToolHandler, name: str, arguments: dict[str, Any]) -> None:
-        self._handler, self.arguments = handler, arguments
+    def __init__(self, handler: ToolHandler, name: str, arguments: Arguments) -> None:
+        request = request_of("", None, name, arguments)
+        self._handler, self.arguments = handler, request.arguments
         watched = handler._tracer.watched
         self._started = time.perf_counter() if watched else 0.0
         self._restarts = self._restarts_now() if watched else 0
@@ -44,10 +49,12 @@ class Call:
             text = f"tool {name!r} was damaged and is not run: {reason}" if reason else str(error)
             self.refusal = _refusal(ToolNotFoundError(text), "not_found")
         else:
-            self.refusal = self._precheck()
+            self.refusal = self._precheck(request.problem)
         self._bind_s = time.perf_counter() - self._started if watched else 0.0
 
-    def _precheck(self) -> Outcome | None:
+    def _precheck(self, problem: str) -> Outcome | None:
+        if problem:
+            return _refusal(InvalidArgumentsError(problem), "invalid_arguments")
         known = self._handler._descriptions.get((self.tool.name, self.tool.key))
         problems = precheck(known, self.arguments) if known is not None else []
         if not problems:

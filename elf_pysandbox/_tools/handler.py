@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from elf_pysandbox._errors import ToolHandlerError, ToolNotFoundError
 from elf_pysandbox._outcome import Outcome
 from elf_pysandbox._tools import persist, providers
-from elf_pysandbox._tools.calls import Call
+from elf_pysandbox._tools.calls import Arguments, Call
 from elf_pysandbox._tools.jsonable import to_json
 from elf_pysandbox._tools.providers.common import Reply, Request
 from elf_pysandbox._tools.report import error_text, result_text
@@ -255,15 +255,14 @@ class ToolHandler:
 
     # -- calls by name --
 
-    def execute(
-        self, name: str, arguments: Mapping[str, Any] | None = None, *, result_type: Any = None
-    ) -> Any:
+    def execute(self, name: str, arguments: Arguments = None, *, result_type: Any = None) -> Any:
         """Run a tool with arguments by name and return its value.
 
         Parameters
         ----------
         name : str
-        arguments : mapping, optional
+        arguments : mapping or str, optional
+            Text is a JSON object, as models write it.
         result_type : type, optional
             Make the value one of this type: the caller's own class for what came as data.
 
@@ -274,24 +273,22 @@ class ToolHandler:
         """
         return _typed(self.outcome(name, arguments).unwrap(), result_type)
 
-    async def aexecute(
-        self, name: str, arguments: Mapping[str, Any] | None = None, *, result_type: Any = None
-    ) -> Any:
+    async def aexecute(self, name: str, arguments: Arguments = None, *, result_type: Any = None) -> Any:
         """`execute` for a running event loop."""
         return _typed((await self.aoutcome(name, arguments)).unwrap(), result_type)
 
-    def outcome(self, name: str, arguments: Mapping[str, Any] | None = None) -> Outcome:
+    def outcome(self, name: str, arguments: Arguments = None) -> Outcome:
         """Run a tool and return how that ended; never raises for what the tool does."""
-        call = Call(self, name, dict(arguments or {}))
+        call = Call(self, name, arguments)
         if call.refusal is not None:
             return call.finish(call.refusal)
         if self._retry is None:
             return call.finish(self.pool.outcome(call.tool, **call.arguments))
         return call.finish(self._retry.run(call.attempt, call.notice))
 
-    async def aoutcome(self, name: str, arguments: Mapping[str, Any] | None = None) -> Outcome:
+    async def aoutcome(self, name: str, arguments: Arguments = None) -> Outcome:
         """`outcome` for a running event loop."""
-        call = Call(self, name, dict(arguments or {}))
+        call = Call(self, name, arguments)
         if call.refusal is not None:
             return call.finish(call.refusal)
         if self._retry is None:

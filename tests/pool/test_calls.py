@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from elf_pysandbox import (
@@ -243,6 +245,16 @@ def test_large_arrays_and_bytes_cross_whole_in_both_doors(native_pool, size, doo
         assert (
             numpy.array_equal(returned[-1], value[-1]) if isinstance(value, list) else len(returned) == size
         )
+
+
+def test_a_recursion_without_end_is_told_in_a_few_lines_as_python_does(native_pool):
+    tool = native_pool.load_source("def down(n):\n    return down(n + 1)\n", "down")
+    with pytest.raises(RecursionError) as caught:
+        native_pool.call(tool, 0)
+    lines = caught.value.info.format().splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert sum(line.endswith("in down") for line in lines) == 3
+    assert re.fullmatch(r"  \[Previous line repeated \d+ more times\]", lines[-2])
 
 
 @pytest.mark.parametrize("value", ["t", b"b", bytearray(b"a")])

@@ -51,6 +51,27 @@ def handler(pool: SandboxPool, project: Project) -> Iterator[ToolHandler]:
         yield made
 
 
+@pytest.mark.parametrize("text", ['{"a": 1}', b'{"a": 1, "b": 2}'])
+def test_arguments_may_be_the_json_text_that_a_model_wrote(handler: ToolHandler, text: str | bytes) -> None:
+    assert handler.execute("add", text) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("{a: 1}", "no valid JSON"),
+        ("[1]", "must be a JSON object, not list"),
+        ([1], "must be a JSON object, not list"),
+        ({1: 2}, "names of its arguments must be text"),
+    ],
+)
+def test_arguments_that_are_no_object_are_invalid_and_say_why(
+    handler: ToolHandler, arguments: Any, reason: str
+) -> None:
+    with pytest.raises(InvalidArgumentsError, match=reason):
+        handler.execute("add", arguments)
+
+
 def test_every_public_function_of_a_file_becomes_a_tool(handler: ToolHandler) -> None:
     assert handler.names == ("add", "divide", "hang", "die", "echo")
     assert handler.execute("add", {"a": 1}) == 3
