@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import Outcome, SandboxError, SandboxPool, Settings
+from elf_pysandbox import Outcome, SandboxError, SandboxPool, Settings, to_json
 from elf_pysandbox._cli.options import (
     arguments_from,
     call_options,
@@ -20,7 +20,7 @@ from elf_pysandbox._cli.options import (
     policy_from,
     refuse_usage,
 )
-from elf_pysandbox._cli.printing import error_fields, plain, refuse
+from elf_pysandbox._cli.printing import error_fields, refuse
 from elf_pysandbox._cli.targets import Target
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -117,7 +117,7 @@ def _run(
 
 def _fields(outcome: Outcome) -> dict[str, Any]:
     if outcome.ok:
-        return {"value": plain(outcome.value)}
+        return {"value": to_json(outcome.value, for_programs=True)}
     return {"error": error_fields(outcome.error)}
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
@@ -21,46 +19,10 @@ from elf_pysandbox import (
     Outcome,
     SandboxError,
     ToolHandlerError,
+    to_json,
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.flags import in_flags, told
-
-
-def plain(value: Any) -> Any:
-    """Return the value as JSON can hold it; what JSON has no form for is written as Python would show it."""
-    if isinstance(value, int) and not _is_decimal(value):
-        return hex(value)
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else repr(value)
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else _written(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return [plain(item) for item in sorted(value, key=_written)]
-    if isinstance(value, (bytes, bytearray)):
-        return {"base64": base64.b64encode(value).decode()}
-    as_dict = getattr(value, "as_dict", None)
-    return plain(as_dict()) if callable(as_dict) else _written(value, str)
-
-
-def _is_decimal(value: int) -> bool:
-    """Whether Python writes an int in decimal (sys.set_int_max_str_digits); it would take it hours beyond that."""
-    if value.bit_length() < 2_000:
-        return True
-    try:
-        return bool(str(value))
-    except ValueError:
-        return False
-
-
-def _written(value: object, write: Callable[[object], str] = repr) -> str:
-    try:
-        return write(value)
-    except ValueError:  # of an int inside it
-        return f"<{type(value).__name__} with a number too long to write>"
 
 
 def show_value(value: Any) -> str:
@@ -74,14 +36,14 @@ def show_value(value: Any) -> str:
     try:
         return repr(value)
     except ValueError:  # of an int inside it
-        return json.dumps(plain(value), ensure_ascii=False)
+        return json.dumps(to_json(value, for_programs=True), ensure_ascii=False)
 
 
 def envelope(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome as one JSON object for programs."""
     return {
         "status": outcome.status,
-        "value": plain(outcome.value),
+        "value": to_json(outcome.value, for_programs=True),
         "error": error_fields(outcome.error),
         "stdout": outcome.stdout,
         "stderr": outcome.stderr,

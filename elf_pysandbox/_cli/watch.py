@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import Outcome, PythonSecurityValidator, SandboxError, SandboxPool, Tool
+from elf_pysandbox import Outcome, PythonSecurityValidator, SandboxError, SandboxPool, Tool, to_json
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
-from elf_pysandbox._cli.printing import colours, escaped, message_of, plain, print_failure, refuse, shown
+from elf_pysandbox._cli.printing import colours, escaped, message_of, print_failure, refuse, shown
 from elf_pysandbox._cli.targets import Target
 
 _LOOK_EVERY_S = 0.05
@@ -156,7 +156,7 @@ def _check(pool: SandboxPool, tool: Tool) -> None:
 
 
 def _lines(outcome: Outcome) -> list[str]:
-    value = json.dumps(plain(outcome.value), ensure_ascii=False, indent=2)
+    value = json.dumps(to_json(outcome.value, for_programs=True), ensure_ascii=False, indent=2)
     return [*outcome.stdout.splitlines(), *value.splitlines()]
 
 

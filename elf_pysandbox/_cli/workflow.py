@@ -23,13 +23,14 @@ from elf_pysandbox import (
     WorkflowError,
     load_workflow,
     public_state,
+    to_json,
     workflow_mermaid,
     workflow_schema,
     workflow_svg,
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.options import ModuleName, policy_from, writing
-from elf_pysandbox._cli.printing import colours, error_fields, escaped, plain, shown
+from elf_pysandbox._cli.printing import colours, error_fields, escaped, shown
 from elf_pysandbox._cli.reading import strict_json
 
 _FILE = click.argument("file", type=click.Path(dir_okay=False))
@@ -136,7 +137,9 @@ def _run_once(
         final = asyncio.run(load_workflow(file).arun(state, pool=pool, listen=listen))
     except SandboxError as error:
         return _refuse(error)
-    click.echo(shown(json.dumps(plain(public_state(final)), ensure_ascii=False, indent=2)))
+    click.echo(
+        shown(json.dumps(to_json(public_state(final), for_programs=True), ensure_ascii=False, indent=2))
+    )
     return 0
 
 

@@ -6,6 +6,7 @@ import base64
 import datetime
 import math
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 from elf_pysandbox_worker.wire.values import Record
@@ -17,50 +18,67 @@ _SURELY_DECIMAL = 2_000  # bits; the lowest limit that can be set is 640 digits
 _BITS_A_DIGIT = 3.32
 
 
-def to_json(value: Any) -> Any:
+@dataclass(slots=True)
+class _Form:
+    """How values are written, and how many unwritten elements there is still room for."""
+
+    for_programs: bool
+    room: int = _MOST_UNWRITTEN
+
+
+def to_json(value: Any, *, for_programs: bool = False) -> Any:
     """Return `value` in JSON types.
 
-    Records become objects, enum members their value, dates ISO 8601 text, bytes base64 text, arrays lists, tables lists
-    of rows; NaN and the infinities text. Anything else becomes its text; so do ranges that are too long to write out,
-    and an int that Python does not write in decimal is written in hexadecimal.
+    Records become objects, enum members their value, dates ISO 8601 text, durations seconds, bytes base64 text, arrays
+    lists, tables lists of rows (rows are lists where two columns have one name); NaN and the infinities text. Anything
+    else becomes its text; so do ranges that are too long to write out, and an int that Python does not write in decimal
+    is written in hexadecimal.
+
+    Parameters
+    ----------
+    value : object
+    for_programs : bool
+        No text stands for a number or for bytes: NaN, the infinities and missing values (``NaT``, ``NA``) are null, and
+        bytes ``{"base64": text}``.
     """
-    return _to_json(value, [_MOST_UNWRITTEN])
+    return _to_json(value, _Form(for_programs))
 
 
-def _to_json(value: Any, room: list[int]) -> Any:
+def _to_json(value: Any, form: _Form) -> Any:
     if value is None or type(value) in (bool, str):
         return value
     if type(value) is int:
         return value if value.bit_length() < _SURELY_DECIMAL or _decimal(value) else hex(value)
     if type(value) is float:
-        return value if math.isfinite(value) else str(value)
+        return value if math.isfinite(value) else None if form.for_programs else str(value)
     if isinstance(value, Record):
         if value.kind == "enum":
-            return _to_json(value.fields["value"], room)
-        return {name: _to_json(item, room) for name, item in value.fields.items()}
+            return _to_json(value.fields["value"], form)
+        return {name: _to_json(item, form) for name, item in value.fields.items()}
     if isinstance(value, dict):
-        return {
-            key if type(key) is str else str(_to_json(key, room)): _to_json(item, room)
-            for key, item in value.items()
-        }
-    if isinstance(value, range) and not _fits(value, room):
+        return {_key(key, form): _to_json(item, form) for key, item in value.items()}
+    if isinstance(value, range) and not _fits(value, form):
         return _text(value)
     if isinstance(value, (list, tuple, range)):
-        return [_to_json(item, room) for item in value]
+        return [_to_json(item, form) for item in value]
     if isinstance(value, (set, frozenset)):
-        return sorted((_to_json(item, room) for item in value), key=repr)
-    return _leaf(value, room)
+        return sorted((_to_json(item, form) for item in value), key=repr)
+    return _leaf(value, form)
 
 
-def _fits(value: Any, room: list[int]) -> bool:
+def _key(key: Any, form: _Form) -> str:
+    return key if type(key) is str else str(_to_json(key, form))
+
+
+def _fits(value: Any, form: _Form) -> bool:
     """Take room for the elements of something that has none in memory; whether there was as much."""
     try:
         count = len(value)
     except OverflowError:
         return False
-    if count > room[0]:
+    if count > form.room:
         return False
-    room[0] -= count
+    form.room -= count
     return True
 
 
@@ -76,26 +94,47 @@ def _text(value: object) -> str:
         return f"<{type(value).__name__} with a number too long to write>"
 
 
-def _leaf(value: Any, room: list[int]) -> Any:
+def _leaf(value: Any, form: _Form) -> Any:
     if isinstance(value, (bytes, bytearray)):
-        return base64.b64encode(value).decode("ascii")
+        text = base64.b64encode(value).decode("ascii")
+        return {"base64": text} if form.for_programs else text
+    kind = type(value)
+    if form.for_programs and kind.__name__ in ("NaTType", "NAType"):
+        return None
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
-    kind = type(value)
     if kind.__module__.partition(".")[0] == "pandas":
-        return _table(value, room)
+        return _table(value, form)
     if hasattr(value, "tolist"):
-        return _to_json(value.tolist(), room)
+        return _to_json(_array(value).tolist(), form)
     return _text(value)
 
 
-def _table(value: Any, room: list[int]) -> Any:
+def _array(value: Any) -> Any:
+    """Return an array whose elements become dates and durations: in nanoseconds they become bare numbers."""
+    kind = getattr(value.dtype, "kind", "")
+    return (
+        value.astype("datetime64[us]" if kind == "M" else "timedelta64[us]") if kind in ("M", "m") else value
+    )
+
+
+def _table(value: Any, form: _Form) -> Any:
     name = type(value).__name__
     # What has no column has its rows nowhere in memory either.
-    if (name == "RangeIndex" or (name == "DataFrame" and not len(value.columns))) and not _fits(value, room):
+    if (name == "RangeIndex" or (name == "DataFrame" and not len(value.columns))) and not _fits(value, form):
         return f"<{name} of {len(value)} rows>"
     if name == "DataFrame":
-        return _to_json(value.to_dict("records"), room)
-    return _to_json(value.tolist(), room) if hasattr(value, "tolist") else _text(value)
+        return _rows(value, form)
+    return _to_json(value.tolist(), form) if hasattr(value, "tolist") else _text(value)
+
+
+def _rows(table: Any, form: _Form) -> list[Any]:
+    names = [_key(name, form) for name in table.columns]
+    if not names:
+        return [{} for _ in range(len(table))]
+    rows = ([_to_json(item, form) for item in row] for row in table.itertuples(index=False, name=None))
+    if len(set(names)) < len(names):
+        return list(rows)  # As objects they would lose columns.
+    return [dict(zip(names, row, strict=True)) for row in rows]
