@@ -36,6 +36,15 @@ def refusal(value: Any, root: str = "result") -> UnsupportedValue:
     return caught.value
 
 
+@pytest.mark.parametrize(("root", "word", "other"), [("result", "return", "pass"), ("", "pass", "return")])
+def test_a_hint_says_return_of_a_result_and_pass_of_an_argument(root: str, word: str, other: str) -> None:
+    shared: list[int] = []
+    for value in (refusal, Plain(), Plain, Count(1), (i for i in ()), [shared, shared], {}.keys()):
+        words = refusal([value], root).hint.split()
+        assert word in words
+        assert other not in words
+
+
 @pytest.mark.parametrize(
     ("value", "name", "hint"),
     [

@@ -148,7 +148,7 @@ def write_array(writer: Writer, array: Any) -> None:
     """Write an ndarray that is not to be noted as met (a temporary, or a part of a table)."""
     description = describe(array.dtype)
     if description is None:
-        hint = "return tolist() of it, or convert it with astype" if array.dtype.hasobject else ""
+        hint = f"{writer.give} tolist() of it, or convert it with astype" if array.dtype.hasobject else ""
         raise writer.refuse(array, f"is an array of dtype {array.dtype}, which cannot cross", hint)
     if array.ndim > _MAX_DIMENSIONS:
         raise writer.refuse(array, f"has more than {_MAX_DIMENSIONS} dimensions")

@@ -29,7 +29,7 @@ class UnsupportedValue(PackError):  # noqa: N818 - a word of the value set, not 
     Attributes
     ----------
     path, type_name, reason, hint : str
-        Where, the full name of its type, why it cannot cross, and what to return instead ("" if unknown).
+        Where, the full name of its type, why it cannot cross, and what could instead ("" if unknown).
     """
 
     def __init__(self, path: str, type_name: str, reason: str, hint: str = "") -> None:

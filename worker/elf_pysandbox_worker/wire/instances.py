@@ -19,25 +19,26 @@ if TYPE_CHECKING:
     from elf_pysandbox_worker.wire.writer import Writer
 
 _HINTS: Final = {
-    "generator": "return list(...) of it, or call the tool as a stream",
-    "async_generator": "call the tool as a stream",
+    "generator": "{give} list(...) of it",
+    "async_generator": "{give} a list of its items",
     "coroutine": "await it",
-    "function": "return what it computes",
-    "module": "return what you need of it",
-    "dict_keys": "return list(...) of it",
-    "dict_values": "return list(...) of it",
-    "dict_items": "return list(...) of it",
-    "map": "return list(...) of it",
-    "filter": "return list(...) of it",
-    "zip": "return list(...) of it",
-    "enumerate": "return list(...) of it",
-    "mappingproxy": "return dict(...) of it",
-    "deque": "return list(...) of it",
-    "array": "return its tolist() or tobytes()",
-    "TextIOWrapper": "return what it contains",
-    "BytesIO": "return its getvalue()",
-    "StringIO": "return its getvalue()",
+    "function": "{give} what it computes",
+    "module": "{give} what you need of it",
+    "dict_keys": "{give} list(...) of it",
+    "dict_values": "{give} list(...) of it",
+    "dict_items": "{give} list(...) of it",
+    "map": "{give} list(...) of it",
+    "filter": "{give} list(...) of it",
+    "zip": "{give} list(...) of it",
+    "enumerate": "{give} list(...) of it",
+    "mappingproxy": "{give} dict(...) of it",
+    "deque": "{give} list(...) of it",
+    "array": "{give} its tolist() or tobytes()",
+    "TextIOWrapper": "{give} what it contains",
+    "BytesIO": "{give} its getvalue()",
+    "StringIO": "{give} its getvalue()",
 }
+_STREAMED: Final = frozenset({"generator", "async_generator"})
 _BASES: Final = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
 _MODULES: Final = frozenset({"numpy", "pandas"})
 
@@ -67,7 +68,7 @@ def write(writer: Writer, value: Any) -> None:
     except Exception as error:  # a property of the value's own class
         raise writer.refuse(value, f"has a field that cannot be read: {type(error).__name__}") from error
     if found is None:
-        raise writer.refuse(value, f"is of type {full_name(kind)}, which cannot cross", _hint(value))
+        raise writer.refuse(value, f"is of type {full_name(kind)}, which cannot cross", _hint(writer, value))
     how, fields, mutable = found
     if mutable:
         writer.enter(value)
@@ -119,7 +120,9 @@ def _write_record(
     writer: Writer, value: object, name: str, module: str, kind: str, fields: dict[str, Any]
 ) -> None:
     if len(writer.steps) >= tags.MAX_DEPTH:
-        raise writer.refuse(value, f"lies more than {tags.MAX_DEPTH} levels deep", "return a flatter value")
+        raise writer.refuse(
+            value, f"lies more than {tags.MAX_DEPTH} levels deep", f"{writer.give} a flatter value"
+        )
     writer.keep(fields)
     head = [_printable(name), _printable(module), kind]
     writer.tagged(tags.RECORD, _write_fields, writer, head, fields)
@@ -142,15 +145,17 @@ def _printable(name: object) -> str:
     return text if text.isprintable() else ascii(text)[1:-1][:MAX_NAME]
 
 
-def _hint(value: object) -> str:
+def _hint(writer: Writer, value: object) -> str:
     kind = type(value)
     if kind.__name__ in _HINTS:
-        return _HINTS[kind.__name__]
+        hint = _HINTS[kind.__name__].format(give=writer.give)
+        streamed = kind.__name__ in _STREAMED and writer.give == "return"
+        return f"{hint}, or call the tool as a stream" if streamed else hint
     for base in _BASES:
         if isinstance(value, base):
-            return f"return {base.__name__}(...) of it"
+            return f"{writer.give} {base.__name__}(...) of it"
     if isinstance(value, type):
-        return "return its name"
+        return f"{writer.give} its name"
     if isinstance(value, BaseException):
-        return "raise it, or return its text"
-    return "return its fields in a dict, or make its class a dataclass"
+        return f"raise it, or {writer.give} its text"
+    return f"{writer.give} its fields in a dict, or make its class a dataclass"

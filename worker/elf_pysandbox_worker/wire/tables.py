@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MAX_UNORDERED: Final = 10_000
 _UNITS: Final = ("s", "ms", "us", "ns")
-_HINT: Final = "convert it with astype, or return to_dict() of it"
+_HINT: Final = "convert it with astype, or {} to_dict() of it"
 
 
 def pandas() -> Any:
@@ -155,7 +155,9 @@ def _write_column(writer: Writer, owner: Any, array: Any) -> None:
         _write_parts(writer, "zone", _data(writer, moments), dtype.unit, dtype.tz)
     elif isinstance(dtype, pd.CategoricalDtype):
         if not _is_orderly(array.categories):
-            raise writer.refuse(owner, f"has more than {_MAX_UNORDERED} categories out of order", _HINT)
+            raise writer.refuse(
+                owner, f"has more than {_MAX_UNORDERED} categories out of order", _HINT.format(writer.give)
+            )
         categories = _Later(_write_index, writer, array.categories)
         _write_parts(writer, "category", _data(writer, array.codes), categories, bool(array.ordered))
     elif isinstance(array, pd.arrays.IntegerArray | pd.arrays.FloatingArray | pd.arrays.BooleanArray):
@@ -163,7 +165,7 @@ def _write_column(writer: Writer, owner: Any, array: Any) -> None:
         data = array.to_numpy(dtype=dtype.numpy_dtype, na_value=fill)
         _write_parts(writer, "masked", _data(writer, data), _data(writer, array.isna()))
     else:
-        raise writer.refuse(owner, f"holds dtype {dtype}, which cannot cross", _HINT)
+        raise writer.refuse(owner, f"holds dtype {dtype}, which cannot cross", _HINT.format(writer.give))
 
 
 def _data(writer: Writer, array: Any) -> _Later:

@@ -99,7 +99,7 @@ def pack(value: Any, *, max_bytes: int, root: str = "result") -> Packed:
     try:
         writer.write(value)
     except RecursionError:  # the caller's own stack is deep already
-        raise writer.refuse(value, "lies too deep for this stack", "return a flatter value") from None
+        raise writer.refuse(value, "lies too deep for this stack", f"{writer.give} a flatter value") from None
     return Packed(bytes(writer.out), writer.buffers)
 
 

@@ -56,6 +56,11 @@ class Writer:
         """Spell the place of the value being written as Python would."""
         return spell(self._name, self.steps)
 
+    @property
+    def give(self) -> str:
+        """The word for letting a value cross: a result is returned, arguments are passed."""
+        return "return" if self._name else "pass"
+
     def refuse(self, value: object, reason: str, hint: str = "") -> UnsupportedValue:
         """Return the error that says why the value being written cannot cross."""
         return UnsupportedValue(self.path(), instances.full_name(type(value)), reason, hint)
@@ -82,9 +87,9 @@ class Writer:
             first = spell(self._name, steps)
             if len(steps) < len(self.steps) and self.steps[: len(steps)] == steps:
                 raise self.refuse(
-                    value, f"is {first}, the {kind} that it is in", "return a value without cycles"
+                    value, f"is {first}, the {kind} that it is in", f"{self.give} a value without cycles"
                 )
-            raise self.refuse(value, f"is the same {kind} as {first}", "return a copy")
+            raise self.refuse(value, f"is the same {kind} as {first}", f"{self.give} a copy")
         self._seen.add(id(value))
 
     def keep(self, value: object) -> None:
@@ -103,7 +108,7 @@ class Writer:
         if write is not None:
             if len(self.steps) >= tags.MAX_DEPTH:
                 raise self.refuse(
-                    value, f"lies more than {tags.MAX_DEPTH} levels deep", "return a flatter value"
+                    value, f"lies more than {tags.MAX_DEPTH} levels deep", f"{self.give} a flatter value"
                 )
             write(self, value)
             return
