@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from elf_pysandbox_worker.isolation import libc
-from tests.escape.matrix import Attack, cells, check_control, check_default, check_stopped, rows
+from tests.escape.matrix import Attack, Matrix
 from tests.isolation.driver import readable_paths
 
 # Made when this module is imported, because the attacks are parameters; each test gets its own copy of the
@@ -154,16 +154,5 @@ ATTACKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("attack", rows(ATTACKS))
-def test_succeeds_without_its_layers(attack: Attack) -> None:
-    check_control(attack)
-
-
-@pytest.mark.parametrize(("attack", "layer"), cells(ATTACKS))
-def test_is_stopped_by_each_layer_alone(attack: Attack, layer: str) -> None:
-    check_stopped(attack, layer)
-
-
-@pytest.mark.parametrize("attack", rows(ATTACKS))
-def test_fails_under_the_default_policy(attack: Attack) -> None:
-    check_default(attack)
+class TestFiles(Matrix):
+    attacks = ATTACKS

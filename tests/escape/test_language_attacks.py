@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from elf_pysandbox import Limits, Policy, SandboxPool
-from tests.escape.language_attacks import ATTACKS, Attack
+from tests.escape.language_attacks import ATTACKS, GENERATED, Attack
 
 LIMITS = Limits(wall_s=20, cpu_s=20, load_s=20)
 HERE = [attack for attack in ATTACKS if sys.version_info >= attack.python]
@@ -96,9 +96,23 @@ def test_the_same_attack_succeeds_without_the_policy_and_the_kernel_still_contai
     assert left == []
 
 
-def test_every_family_of_the_specification_has_attacks():
-    families = {attack.family for attack in ATTACKS}
-    assert families >= {
-        "attributes", "format", "frames", "exceptions", "match", "decorators", "metaclasses", "annotations",
-        "scopes", "guards", "libraries", "imports", "source",
-    }  # fmt: skip
+HUGE = {
+    **{ident(attack): attack.source for attack in GENERATED},
+    "deep brackets": "x = " + "(" * 5000 + "1" + ")" * 5000 + "\n",
+    "deep blocks": "".join(" " * depth + "if 1:\n" for depth in range(300)) + " " * 300 + "pass\n",
+    "a long chain": "x = []" + ".a" * 100_000 + "\n",
+    "a text of 8 MB": "x = '" + "a" * 8_000_000 + "'\n",
+    "a list of 2,000,000 numbers": "x = [" + "0," * 2_000_000 + "]\n",
+    "a power that fills memory": "x = 'a' * 10 ** 12\n",
+    "a shift that fills memory": "x = 1 << 10 ** 12\n",
+}
+
+
+@pytest.mark.parametrize("profile", ["restricted", "native"])
+@pytest.mark.parametrize("name", HUGE)
+def test_huge_source_ends_as_an_outcome_with_the_policy_on_and_off(request, profile, name):
+    pool = request.getfixturevalue(profile)
+    outcome = pool.outcome(pool.load_source(HUGE[name] + "def run():\n    return 'ran'\n", "run"))
+    assert outcome.status in ("ok", "denied", "load_failed", "memory_limit", "timeout", "cpu_limit"), outcome
+    assert outcome.value in (None, "ran")
+    assert pool.call(pool.load_source("def run():\n    return 1\n", "run")) == 1

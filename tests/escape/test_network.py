@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.escape.matrix import Attack, cells, check_control, check_default, check_stopped, rows
+from tests.escape.matrix import Attack, Matrix
 from tests.isolation.driver import Raised, confinement, run, without
 
 FAMILIES = range(1, 46)
@@ -107,19 +107,8 @@ ATTACKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("attack", rows(ATTACKS))
-def test_succeeds_without_its_layers(attack: Attack) -> None:
-    check_control(attack)
-
-
-@pytest.mark.parametrize(("attack", "layer"), cells(ATTACKS))
-def test_is_stopped_by_each_layer_alone(attack: Attack, layer: str) -> None:
-    check_stopped(attack, layer)
-
-
-@pytest.mark.parametrize("attack", rows(ATTACKS))
-def test_fails_under_the_default_policy(attack: Attack) -> None:
-    check_default(attack)
+class TestNetwork(Matrix):
+    attacks = ATTACKS
 
 
 def _open_every_family() -> dict[int, int]:

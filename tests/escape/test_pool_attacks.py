@@ -7,11 +7,13 @@ kernel.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from elf_pysandbox import Limits, Policy, SandboxPool
+from tests.conftest import sandbox_processes
 
 CHANNEL = 3
 HELPERS = """
@@ -150,6 +152,50 @@ def test_a_stuck_worker_is_ended_from_outside(pool: SandboxPool, body: str) -> N
     outcome = outcome_of(pool.with_options(limits=Limits(wall_s=1, cpu_s=30)), body)
     assert outcome.status in ("timeout", "crashed"), outcome
     assert serves_on(pool)
+
+
+SIGNAL = """
+import os
+
+def attack(pids, number):
+    reached = []
+    for pid in [*pids, os.getppid()]:
+        try:
+            os.kill(pid, number)
+            reached.append(pid)
+        except OSError:
+            pass
+    return reached
+"""
+_HIDE_PROCESSES = (
+    "user_namespace",
+    "pid_namespace",
+    "mount_namespace",
+    "identity",
+    "capabilities",
+    "landlock",
+    "seccomp",
+)
+
+
+def test_a_tool_signals_neither_host_nor_zygote_nor_keeper_nor_parent(pool: SandboxPool) -> None:
+    attack = pool.load_source(SIGNAL, "attack", name="signals")
+    pool.call(attack, [], 0)
+    pids = [os.getpid(), *sandbox_processes()]
+    assert len(pids) > 3
+    for number in (0, signal.SIGTERM, signal.SIGKILL):
+        assert pool.call(attack, pids, int(number)) == []
+    assert serves_on(pool)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without the layers an ordinary user's tool is the user")
+def test_without_the_layers_it_finds_them_all() -> None:
+    policy = Policy(profile="native", layers=dict.fromkeys(_HIDE_PROCESSES, "off"))
+    with SandboxPool(1, policy=policy) as pool:
+        attack = pool.load_source(SIGNAL, "attack", name="signals")
+        pool.call(attack, [], 0)
+        pids = [os.getpid(), *sandbox_processes()]
+        assert set(pids) <= set(pool.call(attack, pids, 0))
 
 
 LEFT = {

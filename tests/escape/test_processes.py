@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from elf_pysandbox_worker.isolation import libc
-from tests.escape.matrix import ROOT, Attack, cells, check_control, check_default, check_stopped, rows
+from tests.escape.matrix import ROOT, Attack, Matrix
 from tests.isolation.driver import Raised, confinement, only, run, without
 
 _PTRACE_SEIZE, _PTRACE_DETACH = 0x4206, 17
@@ -133,19 +133,8 @@ ATTACKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("attack", rows(ATTACKS))
-def test_succeeds_without_its_layers(attack: Attack) -> None:
-    check_control(attack)
-
-
-@pytest.mark.parametrize(("attack", "layer"), cells(ATTACKS))
-def test_is_stopped_by_each_layer_alone(attack: Attack, layer: str) -> None:
-    check_stopped(attack, layer)
-
-
-@pytest.mark.parametrize("attack", rows(ATTACKS))
-def test_fails_under_the_default_policy(attack: Attack) -> None:
-    check_default(attack)
+class TestProcesses(Matrix):
+    attacks = ATTACKS
 
 
 def _fork() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.escape.matrix import Attack, Killed, cells, check_control, check_default, check_stopped, rows
+from tests.escape.matrix import Attack, Killed, Matrix
 from tests.isolation.driver import Raised, confinement, inherited_mb, run, without
 
 _MB = 1 << 20
@@ -108,19 +108,8 @@ ATTACKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("attack", rows(ATTACKS))
-def test_succeeds_without_its_layers(attack: Attack) -> None:
-    check_control(attack)
-
-
-@pytest.mark.parametrize(("attack", "layer"), cells(ATTACKS))
-def test_is_stopped_by_each_layer_alone(attack: Attack, layer: str) -> None:
-    check_stopped(attack, layer)
-
-
-@pytest.mark.parametrize("attack", rows(ATTACKS))
-def test_fails_under_the_default_policy(attack: Attack) -> None:
-    check_default(attack)
+class TestResources(Matrix):
+    attacks = ATTACKS
 
 
 SCRATCH: dict[str, Any] = {"scratch_mb": 4, "scratch_slots": 2}

@@ -143,7 +143,7 @@ def main() -> None:
         for space in roots.values():
             space.pop("__builtins__")
     count, found = walk(roots, 400_000)
-    json.dump({"seen": count, "modules": len(roots), "found": found}, sys.stdout)
+    json.dump({"seen": count, "roots": list(roots), "found": found}, sys.stdout)
 
 
 if __name__ == "__main__":
