@@ -11,15 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import msgspec
-
 from elf_pysandbox._errors import LayerUnavailableError, SandboxFaultError
 from elf_pysandbox._host.checker import CheckFault, LayerLacking, check_files
 from elf_pysandbox._interpreter import own_interpreter
 from elf_pysandbox._policy import Policy
 from elf_pysandbox_worker.restricted import published
 from elf_pysandbox_worker.restricted.builtin_names import REFUSED_BUILTINS
-from elf_pysandbox_worker.restricted.check_messages import CheckFile, Finding
+from elf_pysandbox_worker.restricted.check_messages import CheckFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,10 @@ class PythonSecurityValidator:
         )
         try:
             for (path, _, _), found in zip(files, answers, strict=True):
-                yield path, [_too_much(path)] if found is None else [_diagnostic(one, path) for one in found]
+                yield (
+                    path,
+                    [_too_much(path)] if found is None else [_located(one._asdict(), path) for one in found],
+                )
         except LayerLacking as lacking:
             raise LayerUnavailableError(*lacking.args) from None
         except CheckFault as fault:
@@ -224,10 +225,9 @@ def _as_bytes(source: str | bytes) -> bytes:
     )
 
 
-def _diagnostic(found: Finding, path: str) -> Diagnostic:
+def _located(found: dict[str, Any], path: str) -> Diagnostic:
     """Return a finding as the face shows it; which file it is about is the host's word, not the checker's."""
-    fields = msgspec.structs.asdict(found)
-    return Diagnostic(**{**fields, "path": path})
+    return Diagnostic(**{**found, "path": path})
 
 
 def _too_much(path: str) -> Diagnostic:

@@ -23,9 +23,9 @@ from elf_pysandbox_worker.restricted.check_messages import (
     CheckFile,
     CheckRequest,
     Confined,
-    Finding,
     NotConfined,
 )
+from elf_pysandbox_worker.restricted.diagnostics import Diagnostic
 from elf_pysandbox_worker.wire.errors import WireError
 from elf_pysandbox_worker.wire.frames import FrameReader
 
@@ -38,7 +38,7 @@ _ANSWER_S = CPU_S + 10.0
 _ENDING_S = 5.0
 _DECODE = msgspec.msgpack.Decoder(Answer).decode
 
-Findings = list[Finding] | None
+Findings = list[Diagnostic] | None
 """The findings of one file; None when its check ended the process."""
 
 

@@ -41,15 +41,11 @@ def _flood() -> None:
         os.write(1, bytes(1 << 16))
 
 
-def _leave_open() -> list[int]:
-    found = []
-    for descriptor in range(256):
-        try:
-            os.fstat(descriptor)
-            found.append(descriptor)
-        except OSError:
-            pass
-    return found
+def _is_open(descriptor: int) -> bool:
+    try:
+        return os.fstat(descriptor) is not None
+    except OSError:
+        return False
 
 
 def _spin() -> None:
@@ -68,7 +64,7 @@ ACTS = {
     "signal its parent": lambda: os.kill(os.getppid() or 1, 0),
     "take 2 GiB": lambda: mmap.mmap(-1, 2 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close(),
     "read the environment": lambda: os.environ["PATH"],
-    "tell its descriptors": _leave_open,
+    "tell its descriptors": lambda: list(filter(_is_open, range(256))),
     "tell its user": os.getuid,
     "forge two answers": _forge,
     "flood": _flood,

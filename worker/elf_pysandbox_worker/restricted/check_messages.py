@@ -6,10 +6,11 @@ The request goes one way on standard input, whole. On standard output come one `
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 
+from elf_pysandbox_worker.restricted.diagnostics import Diagnostic
 from elf_pysandbox_worker.wire.frames import FrameCaps
 from elf_pysandbox_worker.wire.messages import Confinement, LayerReport
 
@@ -58,24 +59,10 @@ class NotConfined(Struct, frozen=True, array_like=True, tag="N"):
     remedy: str
 
 
-class Finding(Struct, frozen=True, array_like=True):
-    """One finding; the fields are those of `diagnostics.Diagnostic`."""
-
-    rule: str
-    severity: Literal["error", "warning"]
-    line: int
-    column: int
-    end_line: int
-    end_column: int
-    message: str
-    hint: str
-    path: str
-
-
 class Checked(Struct, frozen=True, array_like=True, tag="A"):
     """The findings of one file; None when its process ended without an answer."""
 
-    findings: list[Finding] | None
+    findings: list[Diagnostic] | None
 
 
 Answer = Confined | NotConfined | Checked

@@ -28,7 +28,6 @@ from elf_pysandbox_worker.restricted.check_messages import (
     CheckFile,
     CheckRequest,
     Confined,
-    Finding,
     NotConfined,
 )
 from elf_pysandbox_worker.restricted.checking import check
@@ -125,7 +124,7 @@ def _be_worker(file: CheckFile, request: CheckRequest) -> None:
             siblings=file.siblings,
             files_granted=request.files_granted,
         )
-        _say(Checked([Finding(*one) for one in found]))
+        _say(Checked(found))
         status = 0
     finally:
         os._exit(status)
