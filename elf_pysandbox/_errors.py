@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from elf_pysandbox._outcome import Outcome, Status
 
 
-_SHOWN_ALIKE = (
-    3  # frames of a recursion that are shown before they are counted, as the traceback module has it
-)
+_SHOWN_ALIKE = 3  # frames of a recursion shown before they are counted, as the traceback module has it
 
 
 class SandboxError(Exception):
@@ -39,10 +37,10 @@ class SandboxError(Exception):
         self.hints = hints
         return self
 
-    def text(self, spelling: Spelling = in_python) -> str:
-        """Return the message with its hints in the words of a front."""
+    def text(self, spelling: Spelling | None = in_python) -> str:
+        """Return the message with its hints in the words of a front, or without them."""
         message = super().__str__()
-        return f"{message}\n{advice(self.hints, spelling)}" if self.hints else message
+        return f"{message}\n{advice(self.hints, spelling)}" if self.hints and spelling else message
 
     def __str__(self) -> str:
         return self.text()
@@ -138,8 +136,8 @@ class ErrorInfo:
     cause: ErrorInfo | None = None
     hints: tuple[Hint, ...] = ()
 
-    def format(self, spelling: Spelling = in_python) -> str:
-        """Render as Python prints an uncaught exception; hints in the words of a front."""
+    def format(self, spelling: Spelling | None = in_python) -> str:
+        """Render as Python prints an uncaught exception; hints in the words of a front, or without them."""
         lines: list[str] = []
         if self.cause is not None:
             lines += [self.cause.format(spelling), "", "The above exception led to this one:", ""]
@@ -153,7 +151,7 @@ class ErrorInfo:
         name = self.type if self.module in ("builtins", "") else f"{self.module}.{self.type}"
         lines.append(f"{name}: {self.message}" if self.message else name)
         lines += self.notes
-        if self.hints:
+        if self.hints and spelling:
             lines.append(advice(self.hints, spelling))
         return "\n".join(lines)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from elf_pysandbox._errors import CallError, InvalidArgumentsError
+from elf_pysandbox._errors import CallError, InvalidArgumentsError, SandboxError
 from elf_pysandbox._tools.jsonable import to_json
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def error_text(outcome: Outcome) -> str:
     if isinstance(error, InvalidArgumentsError) and error.problems:
         lines += [f"- {path}: {message}" if path else f"- {message}" for path, message in error.problems]
     elif isinstance(error, CallError) and error.info is not None:
-        lines.append(error.info.format())
+        lines.append(error.info.format(None))
     elif error is not None:
-        lines.append(str(error))
+        # What a caller's setting would change is not for a model to read, which cannot set it.
+        lines.append(error.text(None) if isinstance(error, SandboxError) else str(error))
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._errors import BadResultError, CallError, ConfigurationError, SandboxError
 from elf_pysandbox._outcome import Outcome
+from elf_pysandbox.config.spelling import in_yaml
 from elf_pysandbox.config.template import Expression, compile_expression
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def error_of(node: str, outcome: Outcome, attempts: int) -> NodeError:
     error = outcome.error
     info = error.info if isinstance(error, CallError) else None
     if info is not None and outcome.status == "raised":
-        return NodeError(node, outcome.status, info.type, info.message, info.format(), attempts)
-    text = info.format() if info is not None else ""
-    return NodeError(node, outcome.status, type(error).__name__, str(error), text, attempts)
+        return NodeError(node, outcome.status, info.type, info.message, info.format(in_yaml), attempts)
+    text = info.format(in_yaml) if info is not None else ""
+    message = error.text(in_yaml) if isinstance(error, SandboxError) else str(error)
+    return NodeError(node, outcome.status, type(error).__name__, message, text, attempts)
 
 
 class OutputRule:

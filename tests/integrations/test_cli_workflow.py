@@ -77,6 +77,17 @@ def test_a_failing_node_decides_the_exit_code(body: str, settings: str, code: in
     assert f"in node 'f', {path} line 3" in result.stderr
 
 
+def test_what_a_limit_ended_names_the_key_that_changes_it(tmp_path: Path) -> None:
+    (tmp_path / "t.py").write_text("def f():\n    while True: pass\n")
+    path = tmp_path / "flow.yaml"
+    path.write_text(
+        "functions:\n  python_functions:\n    - {name: f, file: t.py, function: f, timeout: 0.3}\n"
+    )
+    result = pysandbox("run", "-q", str(path))
+    assert "To change that: timeout: …" in result.stderr
+    assert "Limits(" not in result.stderr
+
+
 @pytest.mark.parametrize("state", ["[1]", "{", "@nowhere.json", '{"_x": 1}'])
 def test_a_state_that_cannot_be_used_ends_with_2(state: str) -> None:
     assert pysandbox("run", str(EXAMPLES / "specification.yaml"), "--state", state).exit_code == 2

@@ -51,6 +51,18 @@ def handler(pool: SandboxPool, project: Project) -> Iterator[ToolHandler]:
         yield made
 
 
+def test_a_model_is_not_told_of_settings_that_only_the_caller_can_change(
+    pool: SandboxPool, project: Project
+) -> None:
+    view = pool.with_options(limits=Limits(wall_s=0.3))
+    with ToolHandler(view) as handler:
+        handler.add_tools(project({"maths.py": SOURCE}) / "maths.py")
+        (answer,) = handler.execute_many([{"name": "hang", "arguments": {}}])
+    assert answer["status"] == "timeout"
+    assert "took too long" in answer["error"]
+    assert "Limits(" not in answer["error"]
+
+
 @pytest.mark.parametrize("text", ['{"a": 1}', b'{"a": 1, "b": 2}'])
 def test_arguments_may_be_the_json_text_that_a_model_wrote(handler: ToolHandler, text: str | bytes) -> None:
     assert handler.execute("add", text) == 3
