@@ -127,7 +127,7 @@ class ToolHandler:
         *,
         name: str | None = None,
         replace: bool = False,
-        strict: bool = False,
+        strict: bool = True,
         check_result: bool = False,
         limits: Limits | None = None,
         requirements: Sequence[str] = (),
@@ -143,7 +143,7 @@ class ToolHandler:
         replace : bool
             Take the place of another tool of that name.
         strict, check_result : bool
-            See `Tool`.
+            See `Tool`: ``strict=False`` also takes "3" for an int.
         limits : Limits, optional
             The tool's own.
         requirements, environment
@@ -156,14 +156,18 @@ class ToolHandler:
         ToolHandlerError
             Another tool has the name.
         """
-        wanted: dict[str, Any] = {"strict": strict, "check_result": check_result, "limits": limits}
+        wanted: dict[str, Any] = {"check_result": check_result, "limits": limits}
         options = {key: value for key, value in wanted.items() if value}
+        if not strict:
+            options["strict"] = False
         tool = self._set.make(func, name, named=True, **options)
         if requirements or environment != "host":
             tool = tool.needing(requirements, environment=environment)
         return self._set.add([tool], replace_existing=replace)[0]
 
-    def add_tools(self, source: Any, *, replace: bool = False, drop_broken: bool = False) -> list[Tool]:
+    def add_tools(
+        self, source: Any, *, replace: bool = False, drop_broken: bool = False, strict: bool = True
+    ) -> list[Tool]:
         """Add every public function of a module, a file or a folder, or each item of a list; all of them or none.
 
         Parameters
@@ -173,12 +177,14 @@ class ToolHandler:
             Take the place of other tools of those names.
         drop_broken : bool
             Leave out the files of a folder that cannot be read or do not parse (see `refused`) instead of adding none.
+        strict : bool
+            As of `add_tool`.
         """
         from dataclasses import replace as changed
 
         broken: dict[str, str] = {}
         found = self._set.find(source, broken if drop_broken else None)
-        tools = [changed(tool, named=True) for tool in found]
+        tools = [changed(tool, named=True, strict=tool.strict and strict) for tool in found]
         added = self._set.add(tools, replace_existing=replace)
         self._refused |= broken
         return added

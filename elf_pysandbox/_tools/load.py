@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from elf_pysandbox._errors import ConfigurationError, ModuleLoadError, ToolNotFoundError
@@ -35,6 +36,7 @@ def load(
     requirements: Sequence[str] = (),
     requires_python: str = "",
     environment: str = "host",
+    strict: bool = True,
 ) -> Tool:
     """Make a tool of a target.
 
@@ -53,6 +55,8 @@ def load(
         call.
     environment : {"host", "managed"}
         "managed" builds an environment with the requirements by uv, and runs the tool there.
+    strict : bool
+        False also takes text for numbers; see `Tool`.
 
     Returns
     -------
@@ -66,6 +70,8 @@ def load(
         The target names no function, or a callable that cannot be shipped.
     """
     tool = _load(target, python_path, name)
+    if not strict:
+        tool = replace(tool, strict=False)
     if requirements or requires_python or environment != "host":
         return tool.needing(requirements, requires_python, environment)
     return tool

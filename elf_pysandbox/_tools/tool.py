@@ -31,7 +31,9 @@ class Tool:
     policy : Policy or None
         This tool's own policy; None leaves it to the pool.
     strict : bool
-        Take arguments of the annotated types, or what stands for one in JSON, and convert nothing else.
+        Take arguments of the annotated types, or what stands for one in JSON, and convert nothing else: what the tool's
+        schema admits is taken, what it refuses is `invalid_arguments`. False asks for lax reading, which also
+        converts as pydantic does ("3" to int).
     check_result : bool
         Hold results against the return annotation; one that does not fit is `bad_result`.
     environment : {"host", "managed"}
@@ -46,7 +48,7 @@ class Tool:
     path: str
     limits: Limits | None = None
     policy: Policy | None = None
-    strict: bool = False
+    strict: bool = True
     check_result: bool = False
     environment: str = "host"
     named: bool = False
@@ -89,7 +91,7 @@ class Tool:
     @cached_property
     def call_options(self) -> dict[str, str]:
         """What each call of this tool tells the worker."""
-        options = {"strict": self.strict, "check_result": self.check_result, "named": self.named}
+        options = {"lax": not self.strict, "check_result": self.check_result, "named": self.named}
         return {name: "1" for name, wanted in options.items() if wanted}
 
     @cached_property

@@ -201,6 +201,11 @@ class Settings(Model):
     )
     requires_python: str | None = Field(default=None, description="Versions of Python it needs (PEP 440).")
     python_path: Texts | None = Field(default=None, description="Folders to look for its modules in.")
+    strict: bool | None = Field(
+        default=None,
+        description="true: no parameter is converted. Left out, text that reads as a number becomes one where the "
+        "function wants a number, and so on.",
+    )
     retry: Retrying | None = Field(default=None, description="Attempts, or how to retry.")
     on_error: ErrorRule | None = Field(
         default=None, description="fail, continue, 'goto NODE', 'default VALUE'."

@@ -196,6 +196,10 @@ class PythonNode:
 
     def load(self) -> Tool:
         """Read the function's module, again if it was read before; nothing of it is run."""
+        # What a state holds came from models, files and command lines: lax, unless the document says otherwise.
+        return replace(self._load(), strict=bool(self.config.strict))
+
+    def _load(self) -> Tool:
         from elf_pysandbox._tools.load import load, load_source
 
         config = self.config

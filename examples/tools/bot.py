@@ -32,7 +32,7 @@ def main() -> None:
                     "input": {
                         "guest": {"name": "Ada"},
                         "arrival": "2024-05-01",
-                        "nights": "3",
+                        "nights": 3,
                         "room": "double",
                     },
                 },

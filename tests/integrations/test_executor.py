@@ -7,7 +7,14 @@ import os
 
 import pytest
 
-from elf_pysandbox import CallTimeoutError, ConfigurationError, MemoryLimitError, PythonExecutor, SandboxPool
+from elf_pysandbox import (
+    CallTimeoutError,
+    ConfigurationError,
+    InvalidArgumentsError,
+    MemoryLimitError,
+    PythonExecutor,
+    SandboxPool,
+)
 
 
 def add(a: int, b: int = 1) -> int:
@@ -52,3 +59,11 @@ def test_its_limits_end_a_call(native_pool: SandboxPool) -> None:
 def test_parameters_that_are_no_mapping_are_refused(native_pool: SandboxPool) -> None:
     with pytest.raises(ConfigurationError, match="must be a mapping"):
         asyncio.run(PythonExecutor(pool=native_pool).execute_function(add, [1]))  # type: ignore[arg-type]
+
+
+def test_parameters_are_converted_to_the_annotated_types(native_pool: SandboxPool) -> None:
+    executor = PythonExecutor(pool=native_pool)
+    assert executor.run_function(add, {"a": "3", "b": 2}) == 5
+    assert asyncio.run(executor.execute_function(add, {"a": "4"})) == 5
+    with pytest.raises(InvalidArgumentsError, match="a: "):
+        executor.run_function(add, {"a": "three"})

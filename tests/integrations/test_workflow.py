@@ -18,6 +18,7 @@ from elf_pysandbox import (
     CallTimeoutError,
     DocumentError,
     Files,
+    InvalidArgumentsError,
     Limits,
     MemoryLimitError,
     NodeEvent,
@@ -160,6 +161,14 @@ def test_key_memory_limit_mb_ends_a_greedy_function(tmp_path: Path, pool: Sandbo
 def test_key_cpu_limit_ends_a_busy_function(tmp_path: Path, pool: SandboxPool) -> None:
     workflow = one(tmp_path, "def f():\n    while True: pass\n", cpu_limit=0.3, on_error="continue")
     assert workflow.run(pool=pool)["errors"]["f"]["status"] == "cpu_limit"
+
+
+def test_key_strict_keeps_text_from_becoming_a_number(tmp_path: Path, pool: SandboxPool) -> None:
+    body = "def f(n: int): return n + 1"
+    lax = one(tmp_path, body, parameters={"n": "${state.n}"})
+    assert lax.run({"n": "3"}, pool=pool) == {"n": "3", "f": 4}
+    with pytest.raises(InvalidArgumentsError, match="n: Input should be a valid integer"):
+        one(tmp_path, body, parameters={"n": "3"}, strict=True).run(pool=pool)
 
 
 def test_key_allowed_imports_lets_a_restricted_function_import(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ KINDS = [
         "host program: annotations",
         lambda: written.annotated,
         WRITTEN,
-        ({"x": "1"},),
+        ({"x": 1},),
         [{"x": 1, "y": 2}, None],
     ),
     Kind("host program: unicode", lambda: written.größe, WRITTEN, (2,), "üü"),

@@ -25,7 +25,7 @@ from elf_pysandbox_worker.binding import prepare
 from elf_pysandbox_worker.errors import BadArguments, BadResult
 from elf_pysandbox_worker.wire.values import Record
 
-STRICT = {"strict": "1"}
+LAX = {"lax": "1"}
 NAMED = {"named": "1"}
 
 
@@ -123,7 +123,7 @@ def test_plain_annotations_load_neither_pydantic_nor_inspect(future: bool) -> No
     ],
 )
 def test_lax_binding_converts_to_the_annotated_type(annotation: Any, given: Any, expected: Any) -> None:
-    found = value_of(annotation, given)
+    found = value_of(annotation, given, lax="1")
     assert found == expected
     assert type(found) is type(expected)
 
@@ -138,9 +138,9 @@ def test_arrays_and_tables_are_made_of_lists() -> None:
 @pytest.mark.parametrize(
     ("annotation", "given"), [(int, "3"), (int, True), (float, "1"), (bool, 1), (str, 3), (list[int], ["1"])]
 )
-def test_strict_binding_refuses_what_would_have_to_be_converted(annotation: Any, given: Any) -> None:
+def test_nothing_is_converted_unless_lax_is_asked_for(annotation: Any, given: Any) -> None:
     with pytest.raises(BadArguments):
-        value_of(annotation, given, strict="1")
+        value_of(annotation, given)
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,67 @@ def test_strict_binding_refuses_what_would_have_to_be_converted(annotation: Any,
         (dt.date, dt.date(2024, 1, 2), dt.date(2024, 1, 2)),
     ],
 )
-def test_strict_binding_takes_what_stands_for_the_type_in_json(
+def test_what_stands_for_the_type_in_json_is_taken(annotation: Any, given: Any, expected: Any) -> None:
+    assert value_of(annotation, given) == expected
+
+
+@dataclasses.dataclass
+class Visit:
+    when: dt.datetime
+    where: pathlib.Path
+    count: int = 1
+    sizes: tuple[int, ...] = ()
+
+
+class Stay(BaseModel):
+    visits: list[Visit]
+    price: decimal.Decimal
+    length: dt.timedelta = dt.timedelta()
+    by_day: dict[int, int] = {}
+
+
+WHEN = dt.datetime(2024, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "expected"),
+    [
+        (Visit, {"when": WHEN, "where": "a"}, Visit(WHEN, pathlib.Path("a"))),
+        (Visit, {"when": WHEN, "where": "a", "sizes": [1, 2]}, Visit(WHEN, pathlib.Path("a"), 1, (1, 2))),
+        (list[Visit], ({"when": WHEN, "where": "a"},), [Visit(WHEN, pathlib.Path("a"))]),
+        (list[int], (1, 2), [1, 2]),
+        (
+            Stay,
+            {"visits": [{"when": WHEN, "where": "a"}], "price": "1.5", "by_day": {"1": 2}},
+            Stay(visits=[Visit(WHEN, pathlib.Path("a"))], price=decimal.Decimal("1.5"), by_day={1: 2}),
+        ),
+    ],
+)
+def test_parts_that_are_json_may_stand_beside_parts_that_are_not(
     annotation: Any, given: Any, expected: Any
 ) -> None:
-    assert value_of(annotation, given, strict="1") == expected
+    assert value_of(annotation, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "path"),
+    [
+        (Visit, {"when": WHEN, "where": "a", "count": "1"}, "x.count"),
+        (Visit, {"when": WHEN, "where": "a", "count": True}, "x.count"),
+        (Visit, {"when": WHEN, "where": pathlib.Path("a"), "sizes": ["1"]}, "x.sizes[0]"),
+        (Stay, {"visits": [{"when": WHEN, "where": "a", "count": "1"}], "price": 1}, "x.visits[0].count"),
+        (Stay, {"visits": [{"when": 0, "where": pathlib.Path("a")}], "price": 1}, "x.visits[0].when"),
+        (Stay, {"visits": (), "price": decimal.Decimal(1), "length": 60}, "x.length"),
+        (list[int], ("1",), "x[0]"),
+    ],
+)
+def test_parts_that_would_have_to_be_converted_are_refused_beside_any_others(
+    annotation: Any, given: Any, path: str
+) -> None:
+    def function(x): ...
+
+    function.__annotations__ = {"x": annotation}
+    assert set(problems(function, given)) == {path}
 
 
 def test_every_problem_is_listed_with_its_path() -> None:
@@ -197,7 +254,7 @@ def test_field_defaults_never_reach_the_function() -> None:
 def test_named_arguments_reach_parameters_that_python_takes_by_position_only() -> None:
     def function(a: int, b=2, /, c=3, *rest: int, d=4, **more: str): ...
 
-    assert bind(function, options=NAMED, a="1", rest=["5", 6], d=0) == ((1, 2, 3, 5, 6), {"d": 0})
+    assert bind(function, options=NAMED | LAX, a="1", rest=["5", 6], d=0) == ((1, 2, 3, 5, 6), {"d": 0})
     assert bind(function, options=NAMED, a=1, c=9, z="q") == ((1, 2), {"c": 9, "z": "q"})
     import math
 
@@ -210,6 +267,8 @@ def test_a_result_is_held_against_the_return_annotation() -> None:
     assert check_result(function, [{"x": 1}]) == [Point(1)]
     with pytest.raises(BadResult, match=r"result\[0\]\.x"):
         check_result(function, [{}])
+    with pytest.raises(BadResult, match=r"result\[0\]\.x"):
+        check_result(function, [{"x": "1"}])
 
 
 SOURCE = """
@@ -226,18 +285,20 @@ def lie() -> int:
 
 def test_arguments_are_converted_before_the_call(pool: SandboxPool, restricted: SandboxPool) -> None:
     tool = load_source(SOURCE, "take", name="points")
-    assert pool.call(tool, {"x": "2"}, n="3") == "Point6"
+    assert pool.call(tool, {"x": 2}, n=3.0) == "Point6"
     assert restricted.call(tool, Point(2)) == "Point2"
     with pytest.raises(InvalidArgumentsError) as caught:
         pool.call(tool, {"x": "q"}, n=[])
     assert {path for path, _ in caught.value.problems} == {"p.x", "n"}
 
 
-def test_a_strict_tool_converts_nothing(pool: SandboxPool) -> None:
-    tool = replace(load_source(SOURCE, "take", name="points"), strict=True)
-    with pytest.raises(InvalidArgumentsError):
+def test_a_tool_converts_text_to_numbers_where_it_asks_for_lax_binding_and_nowhere_else(
+    pool: SandboxPool,
+) -> None:
+    tool = load_source(SOURCE, "take", name="points")
+    with pytest.raises(InvalidArgumentsError, match=r"p\.x"):
         pool.call(tool, {"x": "2"})
-    assert pool.call(tool, {"x": 2}) == "Point2"
+    assert pool.call(replace(tool, strict=False), {"x": "2"}, n="3") == "Point6"
 
 
 def test_a_result_is_checked_when_asked(pool: SandboxPool) -> None:

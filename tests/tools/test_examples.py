@@ -53,7 +53,7 @@ def test_the_pydantic_tool_validates_and_returns_a_model(handler: ToolHandler) -
     arguments: dict[str, Any] = {
         "guest": {"name": "Ada"},
         "arrival": "2024-05-01",
-        "nights": "3",
+        "nights": 3,
         "room": "double",
     }
     found = handler.execute("book", arguments)

@@ -256,7 +256,7 @@ def test_any_value_that_the_schema_admits_binds(name: str, data: st.DataObject) 
     arguments = data.draw(values_of(schema, schema))
     jsonschema.validate(arguments, schema)
     bind(getattr(signatures40, name), arguments)
-    bind(getattr(signatures40, name), arguments, strict="1")
+    bind(getattr(signatures40, name), arguments, lax="1")
 
 
 ODD = st.one_of(
@@ -264,7 +264,8 @@ ODD = st.one_of(
     st.booleans(),
     st.integers(-3, 20),
     st.floats(0.1, 0.9),
-    st.sampled_from(["", "q", "zzzzzzz"]),
+    # What lax binding would convert: to numbers, truth values, members, dates.
+    st.sampled_from(["", "q", "zzzzzzz", "1", "2.0", "true", "off", "2024-01-02"]),
     st.lists(st.one_of(st.none(), st.text("q", max_size=2)), max_size=2),
     st.dictionaries(st.just("q"), st.none(), max_size=1),
 )
@@ -284,7 +285,7 @@ def test_any_value_that_the_schema_refuses_is_refused_with_its_path(name: str, d
     arguments = {**arguments, broken: data.draw(ODD)}
     assume(not jsonschema.Draft202012Validator(schema).is_valid(arguments))
     with pytest.raises(BadArguments) as caught:
-        bind(getattr(signatures40, name), arguments, strict="1")
+        bind(getattr(signatures40, name), arguments)
     assert any(path.startswith(broken) for path, _ in caught.value.problems)
 
 

@@ -77,18 +77,16 @@ class Binder:
         if options.get("named") and not args:
             args, kwargs = self._by_position(kwargs)
         given, rest, extra = self._distribute(args, kwargs, problems)
-        strict = bool(options.get("strict"))
+        lax = bool(options.get("lax"))
         for name, value in given.items():
-            given[name] = self._read(self._parameters[name], value, name, strict, problems)
+            given[name] = self._read(self._parameters[name], value, name, lax, problems)
         if self._rest is not None:
             rest = [
-                self._read(self._rest, v, f"{self._rest.name}[{i}]", strict, problems)
+                self._read(self._rest, v, f"{self._rest.name}[{i}]", lax, problems)
                 for i, v in enumerate(rest)
             ]
         if self._extra is not None:
-            extra = {
-                key: self._read(self._extra, value, key, strict, problems) for key, value in extra.items()
-            }
+            extra = {key: self._read(self._extra, value, key, lax, problems) for key, value in extra.items()}
         if problems:
             raise BadArguments(problems)
         return self._arrange(given, len(args), rest, extra)
@@ -145,7 +143,7 @@ class Binder:
         hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(names) or 'none'}"
         return f"there is no such parameter; {hint}"
 
-    def _read(self, parameter: Parameter, value: Any, path: str, strict: bool, problems: Problems) -> Any:
+    def _read(self, parameter: Parameter, value: Any, path: str, lax: bool, problems: Problems) -> Any:
         kinds = exact_types(parameter.annotation)
         if kinds is None or type(value) in kinds:
             return value
@@ -153,7 +151,7 @@ class Binder:
             return float(value)
         self.load()
         assert self._readers is not None
-        return self._readers[parameter.name].read(value, path, strict, problems)
+        return self._readers[parameter.name].read(value, path, lax, problems)
 
     def _arrange(
         self, given: dict[str, Any], count: int, rest: list[Any], extra: dict[str, Any]

@@ -4,8 +4,9 @@
 of a plain annotation already, and keeps the template lean: `inspect` and pydantic (`binder`, `readers`) are loaded
 there only for annotations that need more than that.
 
-Two ways to read a value: *lax* (default) converts as pydantic does ("3" to int); *strict* takes a value of the
-annotated type, or what stands for one in JSON, and nothing else.
+Two ways to read a value: *strict* (default) takes a value of the annotated type, or what stands for one in JSON, and
+nothing else: what the published schema says. *Lax*, where a tool or caller asks for it, also converts as pydantic
+does ("3" to int).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def prepare(function: Callable[..., Any]) -> Converter | None:
     -------
     callable or None
         ``(args, kwargs, options) -> (args, kwargs)``; raises `BadArguments` with every problem. Options:
-        ``strict`` ("1"), ``named`` ("1": `kwargs` holds every argument by name, also those that Python takes by
+        ``lax`` ("1"), ``named`` ("1": `kwargs` holds every argument by name, also those that Python takes by
         position only).
     """
     lazy = _Lazy(function)
@@ -203,7 +204,7 @@ def exact_types(annotation: Any) -> frozenset[type] | None:
     return kinds
 
 
-def _scalar(value: Any, kinds: frozenset[type], strict: bool) -> Any:
+def _scalar(value: Any, kinds: frozenset[type], lax: bool) -> Any:
     """Convert between text and numbers in the plain cases, as pydantic would; `_MISSING` for any other."""
     kinds = kinds - {type(None)}
     if len(kinds) != 1:
@@ -211,12 +212,12 @@ def _scalar(value: Any, kinds: frozenset[type], strict: bool) -> Any:
     if kinds == _FLOAT:
         if type(value) is int and -_EXACT < value < _EXACT:
             return float(value)
-        if type(value) is str and not strict and len(value) < 40 and value.isascii() and value.isdigit():
+        if type(value) is str and lax and len(value) < 40 and value.isascii() and value.isdigit():
             return float(value)
     elif kinds == _INT:
         if type(value) is float and -_EXACT < value < _EXACT and value.is_integer():
             return int(value)
-        if type(value) is str and not strict and len(value) < 40:
+        if type(value) is str and lax and len(value) < 40:
             digits = value.removeprefix("-")
             return int(value) if digits.isascii() and digits.isdigit() else _MISSING
     return _MISSING
@@ -244,17 +245,17 @@ def _with_fast_path(shape: _Shape, lazy: _Lazy) -> Converter:
             return lazy.bind(args, kwargs, options)
         if special and options:
             return lazy.bind(args, kwargs, options)
-        strict = bool(options) and "strict" in options
+        lax = bool(options) and "lax" in options
         for index, kinds in enumerate(in_order[: len(args)]):
             if kinds is not None and type(args[index]) not in kinds:
-                fitting = _scalar(args[index], kinds, strict)
+                fitting = _scalar(args[index], kinds, lax)
                 if fitting is _MISSING:
                     return lazy.bind(args, kwargs, options)
                 args = (*args[:index], fitting, *args[index + 1 :])
         for name, value in kwargs.items():
             kinds = by_name.get(name, others)
             if kinds is not None and type(value) not in kinds:
-                fitting = _scalar(value, kinds, strict)
+                fitting = _scalar(value, kinds, lax)
                 if fitting is _MISSING:
                     return lazy.bind(args, kwargs, options)
                 kwargs = {**kwargs, name: fitting}

@@ -28,8 +28,9 @@ class Reader:
 
     def __init__(self, annotation: Any) -> None:
         self.adapter = adapter_of(annotation)
+        self._of_mixed: Any = None
 
-    def read(self, value: Any, path: str, strict: bool, problems: Problems) -> Any:
+    def read(self, value: Any, path: str, lax: bool, problems: Problems) -> Any:
         """Return `value` as the annotated type; what does not fit is added to `problems`."""
         from pydantic import ValidationError
 
@@ -37,7 +38,7 @@ class Reader:
             return value
         data = from_records(value)
         try:
-            return self._strictly(data) if strict else self.adapter.validate_python(data)
+            return self.adapter.validate_python(data) if lax else self._strictly(data)
         except ValidationError as error:
             problems += _problems_of(error, data, path)
         except Exception as error:  # a validator of the tool's own that raised something else
@@ -47,23 +48,27 @@ class Reader:
         return value
 
     def _strictly(self, value: Any) -> Any:
-        found = self._as_json(value) if _is_json(value) else self.adapter.validate_python(value, strict=True)
+        from pydantic import ValidationError
+
+        try:
+            found = self.adapter.validate_python(value, strict=True)
+        except ValidationError:
+            # What stands for the type in JSON: text for a date, a list for a tuple; 3.0 is 3 there.
+            if _is_json(value):
+                found = self.adapter.validate_json(json.dumps(_whole_numbers(value)), strict=True)
+            else:
+                found = self._mixed(value)
         if not _same_kinds(value, found):
             raise ValueError("true and false are not numbers")
         return found
 
-    def _as_json(self, value: Any) -> Any:
-        """Read what stands for the type in JSON: text for a date, a list for a tuple; 3.0 is 3 there."""
-        from pydantic import ValidationError
+    def _mixed(self, value: Any) -> Any:
+        """Read what no JSON holds, a dict with a date as the fields of a dataclass: each part by itself."""
+        if self._of_mixed is None:
+            from elf_pysandbox_worker.mixed import validator_of
 
-        try:
-            return self.adapter.validate_json(json.dumps(_whole_numbers(value)), strict=True)
-        except ValidationError:
-            try:
-                return self.adapter.validate_python(value, strict=True)
-            except ValidationError:
-                pass
-            raise
+            self._of_mixed = validator_of(self.adapter.core_schema)
+        return self._of_mixed.validate_python(value)
 
 
 def _is_json(value: Any) -> bool:

@@ -70,7 +70,8 @@ class ElfTool:
             # ELF's own functions use what the language policy refuses; the kernel layers hold all the same.
             settings = settings.model_copy(update={"profile": "native"})
         self.entrypoint, self._settings, self._pool = entrypoint, settings, pool
-        self.tool = tool_of(entrypoint, settings.python_path or ())
+        # ELF's state is what models and people wrote: lax, unless the node says otherwise.
+        self.tool = replace(tool_of(entrypoint, settings.python_path or ()), strict=bool(settings.strict))
         self._lock = threading.Lock()
         self._view: SandboxPool | None = None
         self._signature: inspect.Signature | None = None
