@@ -240,6 +240,10 @@ def call(
             tool = handler.get(name)
         except ToolNotFoundError as error:
             raise ToolNotFoundError(f"{error} in {file}") from None
+        for wish in () if as_json else handler.withheld.get(tool.name, ()):
+            click.echo(
+                f"note: {escaped(tool.name)} was saved with {escaped(wish)}; not granted here", err=True
+            )
         outcome = pool.outcome(tool, *args, **kwargs)
     if as_json:
         click.echo(json.dumps(envelope(outcome), ensure_ascii=False))

@@ -20,6 +20,7 @@ from elf_pysandbox._tools.schema import Description, check_format, describe
 from elf_pysandbox._tools.tool import Tool
 from elf_pysandbox._tools.toolset import Target, Toolset
 from elf_pysandbox._tools.tracing import Hooks, Tracer
+from elf_pysandbox._tools.wishes import grant
 
 if TYPE_CHECKING:
     from elf_pysandbox._limits import Limits
@@ -80,7 +81,8 @@ class ToolHandler:
         hooks: Hooks | Sequence[Hooks] = (),
         max_history: int = 10_000,
     ) -> None:
-        self._given, self._options = pool, {"policy": policy, "limits": limits}
+        self._given = pool
+        self._options: dict[str, Any] = {"policy": policy, "limits": limits}
         self._pool: SandboxPool | None = None
         self._set = Toolset(python_path)
         self._retry = retry
@@ -91,6 +93,7 @@ class ToolHandler:
         self._answered: dict[tuple[Any, ...], Reply] = {}
         self._max_history = max_history
         self._refused: dict[str, str] = {}
+        self._withheld: dict[str, tuple[str, ...]] = {}
 
     @property
     def pool(self) -> SandboxPool:
@@ -130,6 +133,7 @@ class ToolHandler:
         strict: bool = True,
         check_result: bool = False,
         limits: Limits | None = None,
+        policy: Policy | None = None,
         requirements: Sequence[str] = (),
         environment: str = "host",
     ) -> Tool:
@@ -144,8 +148,8 @@ class ToolHandler:
             Take the place of another tool of that name.
         strict, check_result : bool
             See `Tool`: ``strict=False`` also takes "3" for an int.
-        limits : Limits, optional
-            The tool's own.
+        limits, policy : Limits, Policy, optional
+            The tool's own. They are saved with it, and hold after loading as far as the pool there permits.
         requirements, environment
             What it needs installed, and where; see `Tool`.
 
@@ -156,8 +160,10 @@ class ToolHandler:
         ToolHandlerError
             Another tool has the name.
         """
-        wanted: dict[str, Any] = {"check_result": check_result, "limits": limits}
+        wanted: dict[str, Any] = {"check_result": check_result, "limits": limits, "policy": policy}
         options = {key: value for key, value in wanted.items() if value}
+        if limits is not None or policy is not None:
+            options["wishes"] = None
         if not strict:
             options["strict"] = False
         tool = self._set.make(func, name, named=True, **options)
@@ -205,6 +211,11 @@ class ToolHandler:
         """What was left out, with the reason: tools of a loaded set that did not pass verification, by name; files
         of a folder that could not be read, by path."""
         return dict(self._refused)
+
+    @property
+    def withheld(self) -> dict[str, tuple[str, ...]]:
+        """What tools of a loaded set were saved with and do not get here: the pool's policy and limits are narrower."""
+        return dict(self._withheld)
 
     def get(self, name: str) -> Tool:
         """Return a tool by name; `ToolNotFoundError` when there is none."""
@@ -450,7 +461,7 @@ class ToolHandler:
         """
         saved = persist.restore(data, key, accept_changes=accept_changes, drop_damaged=drop_damaged)
         handler = cls(**options)
-        handler._set.add(replace(tool, named=True) for tool in saved.tools)
+        handler._set.add(handler._granted(replace(tool, named=True)) for tool in saved.tools)
         for tool in handler._set:
             known = saved.descriptions.get(tool.name)
             if known is not None:
@@ -458,6 +469,26 @@ class ToolHandler:
         handler._history = [_exchange(entry) for entry in saved.history]
         handler._refused = saved.refused
         return handler
+
+    def _granted(self, tool: Tool) -> Tool:
+        """Give a saved tool what it asks for, as far as the pool permits."""
+        if tool.wishes is None:
+            return tool
+        policy, limits = self._bounds()
+        granted = grant(tool.wishes, policy, limits)
+        if granted.withheld:
+            self._withheld[tool.name] = granted.withheld
+        return replace(tool, policy=granted.policy, limits=granted.limits)
+
+    def _bounds(self) -> tuple[Policy, Limits]:
+        """The policy and limits of the pool, which need not have been made yet."""
+        from elf_pysandbox._limits import Limits
+        from elf_pysandbox._policy import Policy
+
+        given = self._given
+        policy = self._options["policy"] or (given.policy if given is not None else Policy())
+        limits = self._options["limits"] or (given.limits if given is not None else Limits())
+        return policy, limits
 
     def save(self, path: str | os.PathLike[str], *, key: bytes | None = None) -> None:
         """Write `to_dict` to a file, whole or not at all."""

@@ -1,9 +1,9 @@
 """A set of tools as JSON: versioned, deterministic, without pickle, vouched for by digests.
 
-Layout ------ ``format``, ``version``; ``modules``: key -> module with its siblings; ``tools``: list, each
-with its module's key and a digest of all that concerns it; ``history``; ``digest`` over the whole set. A
-digest is SHA-256 of the canonical JSON (sorted keys, no blanks, ASCII), or its HMAC when a key is given: then
-only who has the key can make a set that loads.
+Layout: ``format``, ``version``; ``modules``: key -> module with its siblings; ``tools``: list, each with its
+module's key, the limits and policy it asks for (see `wishes`), and a digest of all that concerns it; ``history``;
+``digest`` over the whole set. A digest is SHA-256 of the canonical JSON (sorted keys, no blanks, ASCII), or its
+HMAC when a key is given: then only who has the key can make a set that loads.
 
 Nothing of a set is run by loading it.
 """
@@ -24,9 +24,11 @@ from elf_pysandbox._hints import Hint
 from elf_pysandbox._tools.context import ModuleContext, Sibling
 from elf_pysandbox._tools.schema import Description, description_of
 from elf_pysandbox._tools.tool import Tool
+from elf_pysandbox._tools.wishes import Wishes
 
 FORMAT = "elf_pysandbox tools"
-VERSION = 1
+VERSION = 2
+"""2 added what a tool asks for (`limits`, `policy`) to version 1, which loads as it did."""
 MAX_FILE = 256 << 20
 
 JSON = dict[str, Any]
@@ -93,6 +95,7 @@ def dump(saved: Saved, key: bytes | None = None) -> JSON:
             "environment": tool.environment,
             "requirements": list(tool.context.requirements),
             "requires_python": tool.context.requires_python,
+            **(tool.wishes or Wishes(tool.policy, tool.limits)).to_dict(),
         }
         known = saved.descriptions.get(tool.name)
         if known is not None:
@@ -273,6 +276,7 @@ def _tool(
         strict=bool(entry.get("strict")),
         check_result=bool(entry.get("check_result")),
         environment=str(entry["environment"]),
+        wishes=Wishes.from_dict(entry),
     )
     data = entry.get("description")
     return tool, None if data is None else description_of(data, name=tool.name)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from elf_pysandbox._limits import Limits
     from elf_pysandbox._policy import Policy
     from elf_pysandbox._tools.context import ModuleContext
+    from elf_pysandbox._tools.wishes import Wishes
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,9 @@ class Tool:
         builds and keeps.
     named : bool
         Calls give every argument by name, also those that Python takes by position only.
+    wishes : Wishes or None
+        Of a tool from a saved set: the policy and limits it was saved with. Only `policy` and `limits` count, which
+        hold what of that was granted; the wishes are saved again with it.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Tool:
     check_result: bool = False
     environment: str = "host"
     named: bool = False
+    wishes: Wishes | None = None
 
     def __post_init__(self) -> None:
         if self.environment not in ("host", "managed"):

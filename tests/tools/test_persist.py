@@ -127,7 +127,7 @@ def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"version": 2}, "newer release"),
+        ({"version": 3}, "newer release"),
         ({"version": "1"}, "no usable version"),
         ({"format": "x"}, "no saved tools"),
         ({"tools": None}, "'tools' is missing"),
@@ -139,6 +139,25 @@ def test_other_formats_and_versions_are_told_apart(
 ) -> None:
     with pytest.raises(ToolHandlerError, match=words):
         persist.restore(saved | change)
+
+
+def as_version_1(data: dict[str, Any]) -> dict[str, Any]:
+    """A set as releases before wishes wrote it."""
+    tools = []
+    for entry in data["tools"]:
+        old = {key: value for key, value in entry.items() if key not in ("digest", "limits", "policy")}
+        old["strict"] = False
+        tools.append({**old, "digest": persist.digest([old, data["modules"][old["module"]]], None)})
+    body = {key: value for key, value in data.items() if key != "digest"} | {"version": 1, "tools": tools}
+    return {**body, "digest": persist.digest(body, None)}
+
+
+def test_a_set_of_version_1_loads_and_works_as_it_did(saved: dict[str, Any], pool: SandboxPool) -> None:
+    handler = ToolHandler.from_dict(as_version_1(saved), pool=pool)
+    assert handler.execute("f", {"x": "2"}) == 3  # it was lax
+    assert handler.get("f").wishes is None
+    assert handler.withheld == {}
+    assert handler.to_dict()["version"] == persist.VERSION
 
 
 def test_a_key_must_be_the_one_it_was_saved_with(saved: dict[str, Any]) -> None:
