@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from elf_pysandbox.integrations.workflow import load_workflow as load_workflow
     from elf_pysandbox.integrations.workflow import parse_workflow as parse_workflow
     from elf_pysandbox.integrations.workflow import public_state as public_state
+    from elf_pysandbox.integrations.workflow import validate_workflow as validate_workflow
 
 _ERRORS = """BadResultError CallCancelledError CallDeniedError CallError CallRejectedError CallTimeoutError
 ConfigurationError CpuLimitError ErrorInfo InvalidArgumentsError LayerUnavailableError MemoryLimitError
@@ -118,7 +119,7 @@ _HOMES = {
     "integrations.node": "NodeEvent PythonNode",
     "integrations.picture": "workflow_mermaid workflow_svg",
     "integrations.results": "NodeError WorkflowError",
-    "integrations.workflow": "Workflow load_workflow parse_workflow public_state",
+    "integrations.workflow": "Workflow load_workflow parse_workflow public_state validate_workflow",
 }
 _home_of = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -24,6 +24,7 @@ from elf_pysandbox import (
     load_workflow,
     public_state,
     to_json,
+    validate_workflow,
     workflow_mermaid,
     workflow_schema,
     workflow_svg,
@@ -100,8 +101,7 @@ def run(
 def validate(file: str) -> None:
     """Check the workflow in FILE; nothing of it is run."""
     try:
-        loaded = load_workflow(file)
-        loaded.validate()
+        loaded = validate_workflow(file)
     except SandboxError as error:
         sys.exit(_refuse(error))
     click.echo(f"{file}: ok, {len(loaded.document.nodes)} nodes")
@@ -134,7 +134,7 @@ def _run_once(
     file: str, state: Mapping[str, Any], pool: SandboxPool, listen: Callable[[NodeEvent], None] | None
 ) -> int:
     try:
-        final = asyncio.run(load_workflow(file).arun(state, pool=pool, listen=listen))
+        final = asyncio.run(validate_workflow(file).arun(state, pool=pool, listen=listen))
     except SandboxError as error:
         return _refuse(error)
     click.echo(

@@ -35,7 +35,7 @@ def public_functions(context: ModuleContext) -> list[str]:
     published: list[str] | None = None
     functions: list[str] = []
     callables: set[str] = set()
-    for node in _top_level(tree.body):
+    for node in top_level(tree.body):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             functions.append(node.name)
         elif isinstance(node, ast.ImportFrom):
@@ -60,13 +60,14 @@ def _where(error: Exception) -> str:
     return f": {error}"
 
 
-def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+def top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, those in its ``if``, ``try`` and ``with`` blocks too."""
     for node in body:
         if isinstance(node, (ast.If, ast.Try, ast.With)):
-            yield from _top_level(node.body)
+            yield from top_level(node.body)
             for handler in getattr(node, "handlers", ()):
-                yield from _top_level(handler.body)
-            yield from _top_level(getattr(node, "orelse", []))
+                yield from top_level(handler.body)
+            yield from top_level(getattr(node, "orelse", []))
         else:
             yield node
 

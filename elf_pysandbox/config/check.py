@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elf_pysandbox.config.problems import DocumentError, Problem, listed, nearest
+from elf_pysandbox.config.problems import Problem, listed, nearest
 from elf_pysandbox.config.template import Expression, Template, TemplateError, compile_expression
 from elf_pysandbox.config.text import Place
 
@@ -18,25 +19,53 @@ if TYPE_CHECKING:
 START, END = "START", "END"
 
 
-def functions(model: DocumentModel, tree: Place) -> None:
-    """Check what functions and nodes say about themselves.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that a document has, also those of parts with mistakes, which are in no model of it.
 
-    Raises
-    ------
-    DocumentError
+    Attributes
+    ----------
+    functions, ids : list of str or None
+        Names of functions, ids of nodes; None when some cannot be read, and any name may be among them.
+    edges : int
+        How many edges are written.
     """
+
+    functions: list[str] | None
+    ids: list[str] | None
+    edges: int
+
+
+def known(tree: Place) -> Known:
+    """Collect the names in a tree as it was written."""
+    names = _names(tree, ("functions", "python_functions"), "name")
+    ids = names if tree.get("workflow") is None else _names(tree, ("workflow", "nodes"), "id")
+    written = tree.at(("workflow", "edges")).value if tree.get("workflow") is not None else ()
+    return Known(names, ids, len(written) if isinstance(written, list) else 0)
+
+
+def _names(tree: Place, path: tuple[str, str], key: str) -> list[str] | None:
+    holder = tree.get(path[0])
+    listing = holder.get(path[1]) if holder is not None else None
+    if listing is None:
+        return [] if holder is None or isinstance(holder.value, dict) else None
+    found = [item.get(key) for item in listing.value] if isinstance(listing.value, list) else [None]
+    names = [place.value for place in found if place is not None and isinstance(place.value, str)]
+    return names if len(names) == len(found) else None
+
+
+def functions(model: DocumentModel, tree: Place, names: Known) -> list[Problem]:
+    """Return what is wrong with what functions and nodes say about themselves, each by itself and of each other."""
     problems = list(_function_problems(model, tree))
     if model.workflow is not None:
-        problems += _node_problems(model, tree)
-    if not model.functions.python_functions and not problems:
-        problems.append(tree.problem("there are no functions: write functions.python_functions"))
-    _raise(problems)
+        problems += _node_problems(model, tree, names)
+    return problems
 
 
-def _raise(problems: Iterable[Problem]) -> None:
-    found = list(problems)
-    if found:
-        raise DocumentError(found)
+def emptiness(tree: Place, names: Known) -> list[Problem]:
+    """Return the problem of a document without functions."""
+    empty = names.functions == []
+    return [tree.problem("there are no functions: write functions.python_functions")] if empty else []
 
 
 def _function_problems(model: DocumentModel, tree: Place) -> Iterator[Problem]:
@@ -125,56 +154,53 @@ def _output_problems(output: Place | None) -> Iterator[Problem]:
             yield place.problem(str(error))
 
 
-def _node_problems(model: DocumentModel, tree: Place) -> Iterator[Problem]:
+def _node_problems(model: DocumentModel, tree: Place, written: Known) -> Iterator[Problem]:
     assert model.workflow is not None
-    names = [function.name for function in model.functions.python_functions]
+    names = written.functions
     seen: dict[str, Place] = {}
-    if not model.workflow.nodes:
+    if written.ids == []:
         yield tree.at(("workflow", "nodes")).problem("the workflow has no nodes")
     for position, node in enumerate(model.workflow.nodes):
         place = tree.at(("workflow", "nodes", position))
         yield from _repeated("node", node.id, place, "id", seen)
         yield from settings_problems(place)
         name = node.ref or node.id
-        if name not in names:
+        if names is not None and name not in names:
             at = place.get("ref") or place.get("id") or place
             known = f" There is {listed(names)}." if names else " The document has no functions."
             yield at.problem(f"node {node.id!r} runs {name!r}, and there is no such function."
                              f"{nearest(name, names) or known}")  # fmt: skip
 
 
-def edges(model: DocumentModel, tree: Place, nodes: tuple[NodePlan, ...]) -> tuple[EdgePlan, ...]:
-    """Check the edges of a document and return them; without any, the nodes follow each other.
-
-    Raises
-    ------
-    DocumentError
-    """
+def edges(
+    model: DocumentModel, tree: Place, nodes: tuple[NodePlan, ...], names: Known
+) -> tuple[tuple[EdgePlan, ...], list[Problem]]:
+    """Return the edges of a document, and what is wrong with them; without any, the nodes follow each other."""
     from elf_pysandbox.config.document import EdgePlan
 
     workflow = model.workflow
     written = workflow.edges if workflow is not None else ()
-    if not written:
-        if workflow is not None and workflow.type == "custom_graph" and len(nodes) > 1:
-            raise DocumentError([tree.at(("workflow",)).problem("a custom_graph needs 'edges'")])
-        pairs = itertools.pairwise(nodes)
-        return tuple(EdgePlan((one.id,), (two.id,), two.place) for one, two in pairs if not one.stop)
-    assert workflow is not None
-    if workflow.type == "sequential":
-        raise DocumentError([tree.at(("workflow", "edges")).problem(
-            "a sequential workflow has no edges; leave 'type' out, or the edges")])  # fmt: skip
-    ids = [node.id for node in nodes]
-    stops = {node.id for node in nodes if node.stop}
     problems: list[Problem] = []
+    if not names.edges:
+        if workflow is not None and workflow.type == "custom_graph" and len(nodes) > 1:
+            problems.append(tree.at(("workflow",)).problem("a custom_graph needs 'edges'"))
+        pairs = itertools.pairwise(nodes)
+        return tuple(
+            EdgePlan((one.id,), (two.id,), two.place) for one, two in pairs if not one.stop
+        ), problems
+    if workflow is not None and workflow.type == "sequential":
+        problems.append(tree.at(("workflow", "edges")).problem(
+            "a sequential workflow has no edges; leave 'type' out, or the edges"))  # fmt: skip
+        return (), problems
+    stops = {node.id for node in nodes if node.stop}
     plans = []
     for position, edge in enumerate(written):
         place = tree.at(("workflow", "edges", position))
-        problems += _edge_problems(edge, place, ids, stops)
+        problems += _edge_problems(edge, place, names.ids, stops)
         plans.append(
             EdgePlan(edge.source, edge.target, place, _condition(edge, place, problems), edge.max_iterations)
         )
-    _raise(problems)
-    return tuple(plans)
+    return tuple(plans), problems
 
 
 def _condition(edge: WorkflowEdge, place: Place, problems: list[Problem]) -> Expression | None:
@@ -190,14 +216,16 @@ def _condition(edge: WorkflowEdge, place: Place, problems: list[Problem]) -> Exp
         return None
 
 
-def _edge_problems(edge: WorkflowEdge, place: Place, ids: list[str], stops: set[str]) -> Iterator[Problem]:
+def _edge_problems(
+    edge: WorkflowEdge, place: Place, ids: list[str] | None, stops: set[str]
+) -> Iterator[Problem]:
     for key, names, also in (("source", edge.source, START), ("target", edge.target, END)):
         at = place.get(key) or place
         if not names:
             yield at.problem(f"the edge's {key} is an empty list")
         for position, name in enumerate(names):
             where = at.at((position,))
-            if name not in ids and name != also:
+            if ids is not None and name not in ids and name != also:
                 hint = nearest(name, [*ids, also]) or f" There is {listed([*ids, also])}."
                 yield where.problem(f"the edge's {key} {name!r} is no node.{hint}")
             elif key == "source" and name in stops:
@@ -214,24 +242,19 @@ def _edge_problems(edge: WorkflowEdge, place: Place, ids: list[str], stops: set[
         yield place.problem("END cannot be a target beside others")
 
 
-def document(found: Document) -> None:
-    """Check the graph as a whole: jumps, nodes nobody reaches, loops without an end.
-
-    Raises
-    ------
-    DocumentError
-    """
-    problems = [*_jump_problems(found)]
-    _raise(problems)
-    _raise([*_unreached(found), *_endless(found)])
+def ways(found: Document) -> list[Problem]:
+    """Return what is wrong with a graph as a whole: nodes nobody reaches, loops without an end."""
+    return [*_unreached(found), *_endless(found)]
 
 
-def _jump_problems(found: Document) -> Iterator[Problem]:
+def jumps(found: Document, names: Known) -> Iterator[Problem]:
+    """Yield the jumps on errors that lead nowhere."""
+    ids = names.ids
     for node in found.nodes:
         rule = node.config.on_error
-        if rule is not None and rule.kind == "goto" and rule.target not in (*found.ids, END):
+        if ids is not None and rule is not None and rule.kind == "goto" and rule.target not in (*ids, END):
             at = node.place.get("on_error") or node.place
-            hint = nearest(rule.target, found.ids) or f" There is {listed([*found.ids, END])}."
+            hint = nearest(rule.target, ids) or f" There is {listed([*ids, END])}."
             yield at.problem(f"on_error of {node.id!r} goes to {rule.target!r}, which is no node.{hint}")
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from elf_pysandbox.config.explain import validated
+from elf_pysandbox.config.explain import salvaged
 from elf_pysandbox.config.merge import read_tree, tree_of
 from elf_pysandbox.config.models import DocumentModel, PythonFunction, PythonNodeConfig, WorkflowNode
-from elf_pysandbox.config.problems import Problem
+from elf_pysandbox.config.problems import DocumentError, Problem
 from elf_pysandbox.config.template import Expression
 from elf_pysandbox.config.text import Place
 
@@ -32,6 +32,8 @@ class NodePlan:
     parameters : Place or None
         Where each parameter is written.
     stop : bool
+    origin : Place or None
+        Where the function is written that it runs.
     """
 
     id: str
@@ -39,10 +41,18 @@ class NodePlan:
     place: Place
     parameters: Place | None = None
     stop: bool = False
+    origin: Place | None = None
 
     def parameter_problem(self, path: tuple[Any, ...], message: str) -> Problem:
         """Return a problem at one of the node's parameters."""
         return (self.parameters or self.place).at(path).problem(message)
+
+    def mistake(self, name: str, message: str) -> Problem:
+        """Return a problem at the name of a parameter; at all of them for ""."""
+        message = f"node {self.id!r}: {message}"
+        if name and self.parameters is not None:
+            return self.parameters.key_problem(name, message)
+        return (self.parameters or self.place).problem(message)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,10 +112,16 @@ def parse_document(text: str, file: str = "<workflow>") -> Document:
 def _document(tree: Place, path: str, folder: Path, files: tuple[Path, ...]) -> Document:
     from elf_pysandbox.config import check
 
-    model = validated(DocumentModel, tree)
-    check.functions(model, tree)
+    read = salvaged(DocumentModel, tree)
+    if read.model is None:
+        raise DocumentError(read.problems)
+    model, written, problems = read.model, tree, list(read.problems)
+    tree = read.tree
+    known = check.known(written)
+    problems += check.functions(model, tree, known)
+    problems += check.emptiness(tree, known) if not problems else ()
     nodes = _nodes(model, tree)
-    edges = check.edges(model, tree, nodes)
+    edges, structure = check.edges(model, tree, nodes, known)
     document = Document(
         path,
         model.name or Path(path).stem,
@@ -117,24 +133,40 @@ def _document(tree: Place, path: str, folder: Path, files: tuple[Path, ...]) -> 
         model.workflow.max_iterations if model.workflow else 25,
         files,
     )
-    check.document(document)
+    structure += check.jumps(document, known)
+    if not structure and not problems:
+        structure += check.ways(document)
+    if problems or structure:
+        raise DocumentError([*problems, *structure], partial=document)
     return document
 
 
 def _nodes(model: DocumentModel, tree: Place) -> tuple[NodePlan, ...]:
     functions = {function.name: function for function in model.functions.python_functions}
-    places = {name: tree.at(("functions", "python_functions", at)) for at, name in enumerate(functions)}
+    places: dict[str, Place] = {}
+    for at, function in enumerate(model.functions.python_functions):
+        places[function.name] = tree.at(("functions", "python_functions", at))
     if model.workflow is None:
         return tuple(
-            NodePlan(name, _config(function, None), places[name], places[name].get("parameters"))
+            NodePlan(
+                name,
+                _config(function, None),
+                places[name],
+                places[name].get("parameters"),
+                origin=places[name],
+            )
             for name, function in functions.items()
         )
     plans = []
     for position, node in enumerate(model.workflow.nodes):
         name = node.ref or node.id
+        if name not in functions:
+            continue  # told already
         place = tree.at(("workflow", "nodes", position))
         parameters = _over(places[name].get("parameters"), place.get("parameters"))
-        plans.append(NodePlan(node.id, _config(functions[name], node), place, parameters, node.stop))
+        plans.append(
+            NodePlan(node.id, _config(functions[name], node), place, parameters, node.stop, places[name])
+        )
     return tuple(plans)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from elf_pysandbox.config.problems import DocumentError, Problem, listed, nearest
+from elf_pysandbox.config.problems import Problem, listed, nearest
 from elf_pysandbox.config.text import Place
 
 _NEEDED = {
@@ -25,20 +26,76 @@ _NEEDED = {
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-def validated(model: type[ModelT], place: Place) -> ModelT:
-    """Validate a tree against a model.
+_ROUNDS = 5  # A key taken out may be a required one: then its mapping goes, and so on up.
 
-    Raises
-    ------
-    DocumentError
-        With every problem at its line and column.
+
+@dataclass(frozen=True, slots=True)
+class Salvaged(Generic[ModelT]):
+    """A tree held against a model.
+
+    Attributes
+    ----------
+    model : ModelT or None
+        What is left of it without its mistakes; None when that is nothing.
+    tree : Place
+        The same as a tree.
+    problems : list of Problem
+        Every mistake at its line and column.
     """
-    try:
-        return model.model_validate(place.plain())
-    except ValidationError as error:
-        raise DocumentError(
-            _problem(model, place, item) for item in error.errors(include_url=False)
-        ) from None
+
+    model: ModelT | None
+    tree: Place
+    problems: list[Problem]
+
+
+def salvaged(model: type[ModelT], place: Place) -> Salvaged[ModelT]:
+    """Validate a tree against a model, and again without what is wrong, so that the rest can be checked further."""
+    problems: list[Problem] = []
+    for _ in range(_ROUNDS):
+        try:
+            return Salvaged(model.model_validate(place.plain()), place, problems)
+        except ValidationError as error:
+            items = error.errors(include_url=False)
+        if not problems:
+            problems = [_problem(model, place, item) for item in items]
+        wrong = {_steps(place, item["loc"]) for item in items}
+        if () in wrong:
+            break
+        # From the end, so that positions in lists stay what they are, and what is within before what it is in.
+        for path in sorted(wrong, key=lambda path: list(map(_padded, path)), reverse=True):
+            place = _without(place, path)
+    return Salvaged(None, place, problems)
+
+
+def _padded(step: int | str) -> str:
+    return f"{step:08}" if isinstance(step, int) else step
+
+
+def _steps(place: Place, path: tuple[Any, ...]) -> tuple[int | str, ...]:
+    """Return the steps of a path that lead to something: what is missing is the mistake of what lacks it."""
+    found = []
+    for step in path:
+        value = place.value
+        if (isinstance(value, dict) and step in value) or (
+            isinstance(value, list) and isinstance(step, int) and step < len(value)
+        ):
+            place = value[step]
+            found.append(step)
+    # Without the key a function would seem to say nowhere where it is.
+    return tuple(found[:-1] if found and found[-1] in ("module", "file", "source") else found)
+
+
+def _without(place: Place, path: tuple[int | str, ...]) -> Place:
+    """Return the tree without what is at a path; the tree itself stays, as aliases share parts of it."""
+    step, rest = path[0], path[1:]
+    value: Any = place.value.copy() if isinstance(place.value, (dict, list)) else None
+    if value is None or (step not in value if isinstance(value, dict) else step >= len(value)):  # type: ignore[operator]
+        return place
+    if rest:
+        value[step] = _without(value[step], rest)
+    else:
+        del value[step]
+    return replace(place, value=value)
 
 
 def _problem(model: type[BaseModel], place: Place, item: Any) -> Problem:

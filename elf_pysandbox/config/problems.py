@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 from elf_pysandbox._errors import ConfigurationError
 
@@ -43,10 +44,13 @@ class DocumentError(ConfigurationError):
     ----------
     problems : tuple of Problem
         Every problem that was found, in the order of the text.
+    partial : Document or None
+        What could be read of the document all the same, for looking for more problems; it is not to be run.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], *, partial: Any = None) -> None:
         self.problems = tuple(sorted(set(problems)))
+        self.partial = partial
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -19,9 +19,10 @@ from elf_pysandbox._errors import (
 )
 from elf_pysandbox._outcome import Outcome
 from elf_pysandbox.config.models import OnError, PythonNodeConfig
-from elf_pysandbox.config.problems import listed, nearest
+from elf_pysandbox.config.problems import DocumentError
 from elf_pysandbox.config.template import Template
 from elf_pysandbox.integrations.attempts import aattempt, attempt, unknown_names
+from elf_pysandbox.integrations.parameters import mistakes
 from elf_pysandbox.integrations.pools import shared_pool
 from elf_pysandbox.integrations.requirements import unmet
 from elf_pysandbox.integrations.results import ERRORS, PRIVATE, NodeError, OutputRule, error_of, type_check
@@ -143,20 +144,11 @@ class PythonNode:
 
     def _check_parameters(self, order: list[dict[str, Any]]) -> None:
         """Hold the configured parameters against the function's signature."""
-        given = self.config.parameters.keys()
-        names = [
-            entry["name"] for entry in order if entry["kind"] in ("positional_or_keyword", "keyword_only")
-        ]
-        wanted = [entry["name"] for entry in order if entry["required"] and entry["name"] in names]
-        if not any(entry["kind"] == "var_keyword" for entry in order):
-            for name in given - set(names):
-                hint = nearest(name, names) or f" There is {listed(names)}." if names else " It takes none."
-                raise ConfigurationError(
-                    f"node {self.id!r}: {self.config.function} has no parameter {name!r}.{hint}"
-                )
-        missing = [name for name in wanted if name not in given]
-        if missing:
-            raise ConfigurationError(f"node {self.id!r}: parameters lack {listed(missing)}")
+        found = list(mistakes(self.config.function, self.config.parameters, order))
+        if found and self._plan is not None:
+            raise DocumentError(self._plan.mistake(*one) for one in found)
+        if found:
+            raise ConfigurationError(f"node {self.id!r}: {'; '.join(message for _, message in found)}")
 
     def load_now(self) -> None:
         """Do what of `initialize` starts no process."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._errors import ConfigurationError, ToolHandlerError
+from elf_pysandbox._tools.static import look_at
 from elf_pysandbox.config.document import Document, NodePlan, load_document, parse_document
-from elf_pysandbox.config.problems import DocumentError, Problem
+from elf_pysandbox.config.problems import DocumentError, Problem, listed, nearest
 from elf_pysandbox.integrations.node import NodeEvent, PythonNode
+from elf_pysandbox.integrations.parameters import mistakes
 from elf_pysandbox.integrations.results import PRIVATE
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
     from elf_pysandbox._pool import SandboxPool
+    from elf_pysandbox._tools.tool import Tool
 
 
 class Workflow:
@@ -56,9 +60,11 @@ class Workflow:
             )
             made[plan.id] = node
             try:
-                node.check()
+                tool = node.check()
             except (ToolHandlerError, ConfigurationError) as error:
                 problems.append(_located(plan, error))
+            else:
+                problems += _by_text(plan, tool)
         if problems:
             raise DocumentError(problems)
         return made
@@ -153,13 +159,26 @@ def public_state(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _located(plan: NodePlan, error: Exception) -> Problem:
-    for key in ("module", "file", "source", "function"):
-        place = plan.place.get(key)
-        if place is not None:
-            break
-    else:
-        place = plan.place
-    return place.problem(f"node {plan.id!r}: {error}")
+    origin = plan.origin or plan.place
+    places = (origin.get(key) for key in ("module", "file", "source", "function"))
+    return next((place for place in places if place is not None), origin).problem(str(error))
+
+
+def _by_text(plan: NodePlan, tool: Tool) -> Iterator[Problem]:
+    """Yield what the text of the module shows to be wrong: no such function, parameters that it does not take."""
+    look = look_at(tool.context, tool.path)
+    if look is None:
+        return
+    if look.missing:
+        origin = plan.origin or plan.place
+        hint = nearest(tool.path, look.names) or (f" There is {listed(look.names)}." if look.names else "")
+        message = (
+            f"there is no function {tool.path!r} in {plan.config.module or plan.config.file or 'source'!r}."
+        )
+        yield (origin.get("function") or origin).problem(message + hint)
+    elif look.order is not None:
+        for name, message in mistakes(plan.config.function, plan.config.parameters, look.order):
+            yield plan.mistake(name, message)
 
 
 def load_workflow(path: str | os.PathLike[str]) -> Workflow:
@@ -171,6 +190,39 @@ def load_workflow(path: str | os.PathLike[str]) -> Workflow:
         With every problem found, each with file, line and column.
     """
     return Workflow(load_document(path))
+
+
+def validate_workflow(path: str | os.PathLike[str]) -> Workflow:
+    """Read a workflow document and check all that can be checked without running anything of it.
+
+    Raises
+    ------
+    DocumentError
+        With every problem of the document, and of the modules and functions that it names.
+    """
+    try:
+        loaded = load_workflow(path)
+    except DocumentError as error:
+        more: list[Problem] = []
+        if error.partial is not None:
+            told = {(problem.file, problem.line) for problem in error.problems}
+            try:
+                Workflow(_with_one_origin(error.partial)).validate()
+            except DocumentError as found:
+                more = [problem for problem in found.problems if (problem.file, problem.line) not in told]
+        raise DocumentError([*error.problems, *more]) from None
+    loaded.validate()
+    return loaded
+
+
+def _with_one_origin(document: Document) -> Document:
+    """Return a document without the nodes of which it is told already that their function is nowhere or twice."""
+    nodes = [
+        plan
+        for plan in document.nodes
+        if sum(getattr(plan.config, name) is not None for name in ("module", "file", "source")) == 1
+    ]
+    return replace(document, nodes=tuple(nodes))
 
 
 def parse_workflow(text: str, file: str | os.PathLike[str] = "<workflow>") -> Workflow:

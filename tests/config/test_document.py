@@ -156,3 +156,57 @@ def test_the_published_schema_admits_what_is_read_and_refuses_what_is_not(folder
     ):
         wrong = yaml.safe_load(SPECIFICATION + f"      {line}\n")
         assert list(validator.iter_errors(wrong)), line
+
+
+def test_mistakes_of_every_kind_are_told_in_one_go(folder: Path) -> None:
+    path = folder / "flow.yaml"
+    path.write_text(
+        """\
+functions:
+  python_functions:
+    - {name: a, file: tools.py, function: double, timeout: soon}
+    - {name: b, file: gone.py, function: double}
+    - {name: c, file: tools.py, function: double, parameters: {x: "${state.}"}}
+    - {file: tools.py, function: double}
+    - {name: a, file: tools.py, function: double}
+workflow:
+  nodes:
+    - {id: a, retyr: 3}
+    - {id: b, on_error: goto nowhere}
+    - {id: c, ref: cc}
+    - {id: d, ref: a}
+  edges:
+    - {source: a, target: bb}
+    - {source: b, target: c, condition: "state.["}
+    - {source: c}
+"""
+    )
+    with pytest.raises(DocumentError) as caught:
+        load_document(path)
+    places = [(problem.line, problem.message.split(",")[0][:34]) for problem in caught.value.problems]
+    assert [line for line, _ in places] == [3, 4, 5, 6, 7, 10, 11, 15, 16, 17], places
+    assert caught.value.partial is not None
+
+
+def test_what_a_mistake_hides_is_not_told_as_another_one(folder: Path) -> None:
+    """Names in parts with mistakes are names all the same, and a graph with holes is not looked at as a whole."""
+    path = folder / "flow.yaml"
+    path.write_text(
+        """\
+functions:
+  python_functions:
+    - {name: a, file: tools.py}
+    - {name: b, file: tools.py, function: double}
+workflow:
+  nodes: [{id: a}, {id: b, stop: perhaps}, {id: c, ref: b, kind: llm}]
+  edges: [{source: a, target: b}, {source: b, target: c, max_iterations: many}]
+"""
+    )
+    with pytest.raises(DocumentError) as caught:
+        load_document(path)
+    assert [(problem.line, problem.column) for problem in caught.value.problems] == [
+        (3, 7),
+        (6, 34),
+        (6, 66),
+        (7, 74),
+    ]

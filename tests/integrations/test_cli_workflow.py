@@ -59,9 +59,9 @@ def test_run_prints_the_final_state_and_shows_progress(examples: Path) -> None:
         ("def f(): raise ValueError('no')", "", 1),
         ("def f():\n    while True: pass", ", timeout: 0.3", 124),
         ("def f(): return len(bytes(2**30))", ", memory_limit_mb: 64", 137),
-        ("def f(x): return x", "", 4),
+        ("f = lambda x: x", "", 4),
         ("def f(): return 'x'", ", return_type: int", 6),
-        ("def g(): pass", "", 5),
+        ("f = None", "", 5),
         ("import socket\ndef f(): return socket.socket()", ", profile: native", 3),
     ],
 )

@@ -450,7 +450,7 @@ def test_checkpoints_let_a_workflow_go_on_after_an_interrupt(examples: Path, poo
 def test_a_module_that_is_missing_is_told_before_anything_runs(folder: Path) -> None:
     text = "functions:\n  python_functions:\n    - {name: a, module: no_such.module, function: f}\n"
     workflow = parse_workflow(text, folder / "flow.yaml")
-    with pytest.raises(DocumentError, match=r"flow\.yaml:3:25: node 'a': no module 'no_such\.module'"):
+    with pytest.raises(DocumentError, match=r"flow\.yaml:3:25: no module 'no_such\.module'"):
         workflow.validate()
 
 
