@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from elf_pysandbox._errors import ConfigurationError
+from elf_pysandbox._errors import ConfigurationError, ModuleLoadError
 from elf_pysandbox._host.endings import HostLimits
 from elf_pysandbox._host.engine import Route
 from elf_pysandbox_worker.wire.messages import Confinement, Load, encode
@@ -103,6 +104,13 @@ def route_of(tool: Tool, policy: Policy, limits: Limits, max_workers: int, inter
     if policy.profile == "trusted":
         raise ConfigurationError(
             "profile 'trusted' runs nothing in the pool: it is for entrypoints that an operator lists by name"
+        )
+    if tool.context.pickled and interpreter.version != sys.version_info[:2]:
+        # Its bytes hold this version's bytecode; another one would run it all the same, as far as it gets.
+        here, there = sys.version_info[:2], interpreter.version
+        raise ModuleLoadError(
+            f"tool {tool.name!r} has no source and was pickled by Python {here[0]}.{here[1]}; Python "
+            f"{there[0]}.{there[1]} cannot run it: put its function into a file"
         )
     confinement = confinement_of(policy, limits, max_workers, interpreter)
     load = Load(

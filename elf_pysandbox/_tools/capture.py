@@ -130,16 +130,19 @@ def _pack(values: dict[str, Any], called: str) -> bytes:
     if not values:
         return b""
     from elf_pysandbox._tools.emit import CannotShip
+    from elf_pysandbox_worker.wire import bundled
     from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge, pack
 
     try:
         packed = pack(values, max_bytes=MAX_BUNDLE, root="")
-    except (UnsupportedValue, ValueTooLarge) as error:
+    except ValueTooLarge:
+        raise CannotShip(
+            f"{called} uses data of more than {MAX_BUNDLE >> 20} MiB: pass it as an argument, or let the tool read it "
+            "from a file"
+        ) from None
+    except UnsupportedValue as error:
         raise CannotShip(f"{called} uses a value that cannot be sent: {error}") from error
-    if packed.buffers:
-        message = f"{called} uses data of more than 64 KiB in one piece: pass it as an argument"
-        raise CannotShip(message, only_text=True)
-    return bytes(packed.data)
+    return bundled.join(packed)
 
 
 def _roots_of(modules: set[str], python_path: Sequence[str]) -> tuple[str, ...]:

@@ -31,7 +31,8 @@ class Retry:
     jitter : float
         Up to so many seconds are added to each wait, at random, so that many callers do not come back at once.
     on : tuple of str
-        Statuses ("timeout"), and types of exceptions the tool raised ("ConnectionError", "mymodule.Busy").
+        Statuses ("timeout"), and types of exceptions, as ``except`` takes them: "ConnectionError" stands also for its
+        builtin subclasses; a tool's own are named as "Busy" or "mymodule.Busy".
         `RETRYABLE` by default: what the load or an accident decided.
     deadline_s : float or None
         Seconds for all attempts and waits together.
@@ -62,20 +63,13 @@ class Retry:
                 f"Retry.on must be a tuple of statuses and exception types, not {self.on!r}"
             )
         object.__setattr__(self, "on", tuple(self.on))
-        wrong = [item for item in self.on if item.islower() and item not in STATUSES and "." not in item]
-        if wrong:
-            raise ConfigurationError(
-                f"Retry.on: {wrong[0]!r} is neither a status nor the name of an exception type"
-            )
+        for item in self.on:
+            if not is_ending(item):
+                raise ConfigurationError(f"Retry.on: {item!r} is neither a status nor an exception type")
 
     def wants(self, outcome: Outcome) -> bool:
         """Whether a call that ended so is worth another attempt."""
-        if outcome.status in self.on:
-            return True
-        info = outcome.error.info if isinstance(outcome.error, CallError) else None
-        if outcome.status != "raised" or info is None:
-            return False
-        return info.type in self.on or f"{info.module}.{info.type}" in self.on
+        return not outcome.ok and (outcome.status in self.on or not _names_of(outcome).isdisjoint(self.on))
 
     def run(self, call: Callable[[float | None], Outcome], notice: Notice | None = None) -> Outcome:
         """Make a call until it ends well, or no attempt or time is left.
@@ -134,6 +128,23 @@ class Retry:
             "before_sleep": before_sleep,
             "retry_error_callback": lambda state: state.outcome.result(),
         }
+
+
+def is_ending(name: str) -> bool:
+    """Whether a name is a status, or looks like an exception type: in capitals, or with its module."""
+    return name in STATUSES or "." in name or not name.islower()
+
+
+def _names_of(outcome: Outcome) -> set[str]:
+    """Return the names of an outcome's exception: its type with and without module, and its builtin bases."""
+    info = outcome.error.info if isinstance(outcome.error, CallError) else None
+    if info is None:
+        return set()
+    names = {info.type, f"{info.module}.{info.type}"}
+    if outcome.status == "raised":
+        # The error raised here is also an instance of the builtin class the tool raised.
+        names.update(cls.__name__ for cls in type(outcome.error).__mro__ if cls.__module__ == "builtins")
+    return names - {"object", "BaseException"}
 
 
 def _clock() -> float:

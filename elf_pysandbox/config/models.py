@@ -12,6 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from elf_pysandbox._outcome import STATUSES
+from elf_pysandbox._tools.retry import is_ending
+from elf_pysandbox.config.problems import nearest
 from elf_pysandbox.config.types import type_of
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9.-]*")
@@ -22,6 +25,12 @@ class Model(BaseModel):
     """A part of a document: unknown keys are refused, and no value is converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+
+def _ending(value: str) -> str:
+    if not is_ending(value):
+        raise ValueError(f"{value!r} is no status and no exception type.{nearest(value, STATUSES)}")
+    return value
 
 
 class RetryConfig(Model):
@@ -37,7 +46,7 @@ class RetryConfig(Model):
     jitter: float = Field(
         0.1, ge=0, le=3600, description="Up to this many seconds are added at random to each wait."
     )
-    on: tuple[str, ...] = Field(
+    on: tuple[Annotated[str, AfterValidator(_ending)], ...] = Field(
         default=(), strict=False,
         description="Statuses (timeout, killed…) and exception types (ConnectionError…) after which to call "
         "again; left out: whatever the tool raised, timeouts, and accidents of the sandbox.",

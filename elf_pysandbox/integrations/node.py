@@ -21,7 +21,7 @@ from elf_pysandbox._outcome import Outcome
 from elf_pysandbox.config.models import OnError, PythonNodeConfig
 from elf_pysandbox.config.problems import DocumentError
 from elf_pysandbox.config.template import Template
-from elf_pysandbox.integrations.attempts import aattempt, attempt, unknown_names
+from elf_pysandbox.integrations.attempts import aattempt, attempt
 from elf_pysandbox.integrations.parameters import mistakes
 from elf_pysandbox.integrations.pools import shared_pool
 from elf_pysandbox.integrations.requirements import unmet
@@ -169,7 +169,6 @@ class PythonNode:
 
     def check(self) -> Tool:
         """Do all of `initialize` that needs no pool; return the tool."""
-        self._check_retry()
         tool, config = self.load(), self.config
         missing = unmet(
             (*tool.requirements, *(config.requirements or ())),
@@ -178,13 +177,6 @@ class PythonNode:
         if missing:
             raise ConfigurationError(f"node {self.id!r}: {'; '.join(missing)}")
         return tool
-
-    def _check_retry(self) -> None:
-        wrong = unknown_names(self.config.retry.on) if self.config.retry is not None else []
-        if wrong:
-            raise ConfigurationError(
-                f"node {self.id!r}: retry.on has {wrong[0]!r}, which is no status and no exception type"
-            )
 
     def load(self) -> Tool:
         """Read the function's module, again if it was read before; nothing of it is run."""

@@ -125,6 +125,12 @@ CORPUS = [
         "6:20",
         "cannot be the name of a parameter",
     ),
+    Malformed(
+        "retry on nothing there is",
+        _function("retry: {on: [timeout, time_out]}"),
+        "6:28",
+        "Did you mean 'timeout'",
+    ),
     Malformed("retry is a word", _function("retry: often"), "6:14", "a mapping is needed"),
     Malformed("retry zero times", _function("retry: 0"), "6:14", "greater than or equal to 1"),
     Malformed("retry with unknown key", _function("retry: {attempt: 3}"), "6:15", "Did you mean 'attempts'?"),

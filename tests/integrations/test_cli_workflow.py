@@ -16,7 +16,7 @@ from elf_pysandbox._cli import main
 from tests.config.conftest import folder as folder
 from tests.config.malformed import CORPUS, Malformed
 from tests.integrations.conftest import EXAMPLES
-from tests.integrations.descendants import descendants, survivors
+from tests.processes import descendants, survivors
 
 pytest.importorskip("langgraph")
 

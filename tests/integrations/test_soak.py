@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from elf_pysandbox import Limits, Policy, SandboxPool, parse_workflow
-from tests.integrations.descendants import descendants, survivors
+from tests.processes import descendants, survivors
 
 pytest.importorskip("langgraph")
 

@@ -13,51 +13,16 @@ import time
 import pytest
 
 from elf_pysandbox import Limits, Policy, SandboxPool
+from tests.processes import descendants, survivors
 
 MODULE = "fixtures/engine/behaviours.py"
 NATIVE = Policy(profile="native")
 
 
 def processes_of(pool: SandboxPool) -> set[int]:
-    """Return the pids of everything below the pool's zygotes and keepers, templates and workers included."""
-    children: dict[int, list[int]] = {}
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{entry}/stat", encoding="ascii", errors="replace") as stream:
-                fields = stream.read().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if fields[0] != "Z":
-            children.setdefault(int(fields[1]), []).append(int(entry))
-    found: set[int] = set()
-    todo = pool.process_ids()
-    while todo:
-        pid = todo.pop()
-        if pid not in found and os.path.exists(f"/proc/{pid}"):
-            found.add(pid)
-            todo += children.get(pid, [])
-    return found
-
-
-def wait_gone(pids: set[int], seconds: float = 10.0) -> set[int]:
-    """Wait until none of these processes is left; return those that are."""
-    end = time.monotonic() + seconds
-    left = {os.pidfd_open(pid): pid for pid in pids if os.path.exists(f"/proc/{pid}")}
-    try:
-        import select
-
-        poller = select.poll()
-        for pidfd in left:
-            poller.register(pidfd, select.POLLIN)
-        waiting = dict(left)
-        while waiting and time.monotonic() < end:
-            for pidfd, _ in poller.poll(max(0.0, end - time.monotonic()) * 1000):
-                poller.unregister(pidfd)
-                del waiting[pidfd]
-        return set(waiting.values())
-    finally:
-        for pidfd in left:
-            os.close(pidfd)
+    """Return the pids of the pool's zygotes and keepers and everything below them, templates and workers included."""
+    own = pool.process_ids()
+    return {pid for pid in own if os.path.exists(f"/proc/{pid}")} | descendants(*own)
 
 
 def kill(pid: int) -> None:
@@ -93,7 +58,7 @@ def test_closing_the_pool_leaves_no_process_and_no_descriptor():
         list(pool.map(f"{MODULE}:add", range(20)))
         pids = processes_of(pool)
         assert len(pids) >= 3
-    assert wait_gone(pids) == set()
+    assert survivors(pids) == set()
     assert set(os.listdir("/proc/self/fd")) <= before  # another test's may be let go of meanwhile
 
 
@@ -116,7 +81,7 @@ sys.stdin.read()
         pids = {int(word) for word in host.stdout.readline().split()}
         assert len(pids) >= 4
         host.kill()
-    assert wait_gone(pids) == set()
+    assert survivors(pids) == set()
 
 
 def test_a_killed_idle_worker_costs_no_call():
@@ -138,7 +103,7 @@ def test_a_killed_idle_template_costs_no_call():
             for template in templates:
                 kill(template)
             # A call that reaches a worker in the moment between its template's death and its own is lost.
-            assert wait_gone(templates) == set()
+            assert survivors(templates) == set()
 
 
 def test_a_killed_zygote_costs_no_call_and_is_replaced():
@@ -238,7 +203,7 @@ def test_random_kills_settle_every_call_exactly_once():
         assert len(settled) == 600
         assert settled.count("ok") >= 400
         assert pool.statistics().busy == 0
-    assert wait_gone(pids) == set()
+    assert survivors(pids) == set()
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 1 << 20, 20 << 20])

@@ -158,6 +158,7 @@ KINDS = [
         (1,),
         [{"a": 1, "b": 2}, 1],
     ),
+    Kind("large data as globals", lambda: written.uses_large_data, WRITTEN, (3,), [3, 200_000, 70_000]),
     Kind("closure over a function", lambda: written.holding(abs), WRITTEN, (1,), None),
     Kind("partial of a function", lambda: functools.partial(written.helper, 4), WRITTEN, (), 40),
     Kind(

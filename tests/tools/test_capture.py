@@ -3,15 +3,17 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from elf_pysandbox import SandboxPool, ToolNotFoundError
+from elf_pysandbox import Policy, SandboxPool, ToolNotFoundError
 from elf_pysandbox._tools.load import load
 from elf_pysandbox._tools.tool import Tool
 from elf_pysandbox_worker.wire.values import Record
 from tests.tools import written
+from tests.tools.interpreters import other_interpreters
 from tests.tools.kinds import BY_NAME, KINDS, MODULE, PICKLED, WRITTEN, Kind, from_exec
 
 
@@ -51,6 +53,21 @@ def test_every_kind_of_callable_with_source_runs_under_the_language_policy(
         if kind.expected is None
         else plain(outcome.unwrap()) == kind.expected
     )
+
+
+@pytest.mark.parametrize("python", other_interpreters(), ids=lambda path: Path(path).parents[1].name)
+def test_a_pickled_callable_is_refused_by_another_version_of_python(python: str) -> None:
+    """Its bytecode is this version's: another one may run it wrongly, or crash."""
+    with SandboxPool(1, policy=Policy(profile="native"), python=python) as pool:
+        outcome = pool.outcome(load(from_exec("def f(): return 1", "f")))
+    assert outcome.status == "load_failed"
+    assert "was pickled by Python" in str(outcome.error)
+
+
+def test_data_of_more_than_a_bundle_holds_is_refused_with_what_to_do() -> None:
+    table = bytes(40 << 20)
+    with pytest.raises(ToolNotFoundError, match="more than 32 MiB: pass it as an argument"):
+        load(lambda: len(table))
 
 
 def test_a_callable_without_source_is_refused_under_the_language_policy(restricted: SandboxPool) -> None:

@@ -17,6 +17,7 @@ from elf_pysandbox._tools import persist
 from elf_pysandbox._tools.handler import ToolHandler
 from elf_pysandbox_worker.wire.values import Record
 from tests.tools.conftest import Project
+from tests.tools.interpreters import other_interpreters
 from tests.tools.kinds import KINDS, PICKLED, from_exec
 
 KEY = b"a key that only we have"
@@ -222,14 +223,9 @@ print(json.dumps(found))
 """
 
 
-def interpreters() -> list[str]:
-    """This interpreter, and those of the other versions whose environments lie beside it."""
-    here = Path(__file__).parents[2]
-    others = [here / f".venv{minor}" / "bin" / "python" for minor in ("3.11", "3.12", "3.13")]
-    return [sys.executable, *(str(path) for path in others if path.exists() and str(path) != sys.executable)]
-
-
-@pytest.mark.parametrize("python", interpreters(), ids=lambda path: Path(path).parents[1].name)
+@pytest.mark.parametrize(
+    "python", [sys.executable, *other_interpreters()], ids=lambda path: Path(path).parents[1].name
+)
 def test_every_kind_of_callable_survives_without_its_file_in_another_process(
     python: str, pool: SandboxPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import dataclasses
 import enum
@@ -183,3 +184,11 @@ def imports_inside(x):
     from fixtures.toolbox.base import BASE
 
     return BASE * x
+
+
+LARGE = bytes(200_000)
+NUMBERS = array.array("q", range(70_000))
+
+
+def uses_large_data(at: int) -> list[int]:
+    return [NUMBERS[at], len(LARGE), len(NUMBERS)]

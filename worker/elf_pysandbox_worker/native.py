@@ -79,9 +79,9 @@ def _remember_lines(filename: str, text: str) -> None:
 
 
 def _unpack_globals(packed: bytes) -> dict[str, Any]:
-    from elf_pysandbox_worker.wire.values import unpack
+    from elf_pysandbox_worker.wire import bundled
 
-    values = unpack(packed)
+    values = bundled.read(packed)
     if not isinstance(values, dict):
         raise TypeError("the shipped globals are not a dict")
     return values

@@ -10,18 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from elf_pysandbox._tools.providers.common import (
-    Reply,
-    Request,
-    Schema,
-    input_schema,
-    malformed,
-    request_of,
-    safe_name,
-    subschemas,
-    walk,
-    without,
-)
+from elf_pysandbox._tools.providers import common
+from elf_pysandbox._tools.providers.common import Reply, Request, Schema
 
 if TYPE_CHECKING:
     from elf_pysandbox._tools.schema import Description
@@ -37,23 +27,14 @@ _STRICT_FORMATS = frozenset(
 
 def declare(description: Description, *, strict: bool) -> dict[str, Any]:
     """Return the tool for ``tools=[…]``."""
-    schema = input_schema(description.parameters)
-    strictly = strict_schema(schema) if strict else None
-    tool: dict[str, Any] = {
-        "name": safe_name(description.name),
-        "description": description.text,
-        "input_schema": strictly if strictly is not None else schema,
-    }
-    if strict:
-        tool["strict"] = strictly is not None
-    return tool
+    return common.declared(description, "input_schema", strict_schema if strict else None)
 
 
 def strict_schema(schema: Schema) -> Schema | None:
     """Return the schema as strict mode takes it, None when it cannot be said there."""
     if _recursive(schema):
         return None
-    for node in subschemas(schema):
+    for node in common.subschemas(schema):
         is_open = node.get("type") == "object" and node.get("additionalProperties") not in (None, False)
         if is_open or any(key in node for key in ("oneOf", "not", "if", "patternProperties", "prefixItems")):
             return None
@@ -61,15 +42,15 @@ def strict_schema(schema: Schema) -> Schema | None:
             return None
         if not {"type", "$ref", "anyOf", "allOf", "enum", "const"} & set(node):
             return None
-    return dict(walk(schema, _strict_node))
+    return dict(common.walk(schema, _strict_node))
 
 
 def _strict_node(node: Schema) -> Schema:
-    node = without(node, *_BOUNDS)
+    node = common.without(node, *_BOUNDS)
     if node.get("minItems", 0) > 1:
-        node = without(node, "minItems")
+        node = common.without(node, "minItems")
     if node.get("format") not in _STRICT_FORMATS:
-        node = without(node, "format")
+        node = common.without(node, "format")
     if node.get("type") == "object":
         node["additionalProperties"] = False
     return node
@@ -84,7 +65,7 @@ def _recursive(schema: Schema) -> bool:
         seen.add(name)
         names = [
             str(node["$ref"]).removeprefix("#/$defs/")
-            for node in subschemas(definitions[name])
+            for node in common.subschemas(definitions[name])
             if "$ref" in node
         ]
         return target in names or any(reaches(one, target, seen) for one in names)
@@ -97,11 +78,11 @@ def requests(message: dict[str, Any]) -> list[Request] | None:
     if message.get("type") == "tool_use":
         if "input" not in message:
             return [
-                malformed(
+                common.malformed(
                     "anthropic", message.get("id"), message.get("name"), "a tool_use block needs 'input'"
                 )
             ]
-        return [request_of("anthropic", message.get("id"), message.get("name"), message["input"])]
+        return [common.request_of("anthropic", message.get("id"), message.get("name"), message["input"])]
     blocks = message.get("content")
     if not isinstance(blocks, list) or "jsonrpc" in message:
         return None

@@ -7,7 +7,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elf_pysandbox._tools.schema import Description
 
 Schema = dict[str, Any]
 
@@ -178,3 +181,23 @@ def input_schema(parameters: Schema) -> Schema:
         return without(node, "$schema", "x-python-type", "title")
 
     return dict(walk(parameters, clean))
+
+
+def declared(
+    description: Description, key: str, strict_schema: Callable[[Schema], Schema | None] | None
+) -> dict[str, Any]:
+    """Return name, description and the schema under `key`, as OpenAI and Anthropic both take them.
+
+    Parameters
+    ----------
+    strict_schema : callable or None
+        Makes the schema of the provider's strict mode, None where it has none; left out when strict is not asked for.
+    """
+    schema = input_schema(description.parameters)
+    strictly = strict_schema(schema) if strict_schema is not None else None
+    tool = {
+        "name": safe_name(description.name),
+        "description": description.text,
+        key: strictly if strictly is not None else schema,
+    }
+    return tool if strict_schema is None else {**tool, "strict": strictly is not None}

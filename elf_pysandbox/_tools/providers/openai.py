@@ -14,10 +14,9 @@ from elf_pysandbox._tools.providers.common import (
     Reply,
     Request,
     Schema,
-    input_schema,
+    declared,
     malformed,
     request_of,
-    safe_name,
     subschemas,
     walk,
     without,
@@ -48,15 +47,8 @@ def declare_response(description: Description, *, strict: bool) -> dict[str, Any
 
 
 def _function(description: Description, strict: bool) -> dict[str, Any]:
-    schema = input_schema(description.parameters)
-    strictly = strict_schema(schema) if strict else None
-    function: dict[str, Any] = {
-        "name": safe_name(description.name),
-        "description": description.text[:_LONGEST_DESCRIPTION],
-        "parameters": strictly if strictly is not None else schema,
-    }
-    if strict:
-        function["strict"] = strictly is not None
+    function = declared(description, "parameters", strict_schema if strict else None)
+    function["description"] = function["description"][:_LONGEST_DESCRIPTION]
     return function
 
 

@@ -72,9 +72,9 @@ def load(
     importer = Importer(bundle, allowed_imports)
     values: dict[str, Any] = {}
     if bundle.values:
-        from elf_pysandbox_worker.wire import values as wire_values
+        from elf_pysandbox_worker.wire import bundled
 
-        values = wire_values.unpack(bundle.values)
+        values = bundled.read(bundle.values)
     return importer.load(bundle.entry, values)
 
 

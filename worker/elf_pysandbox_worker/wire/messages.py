@@ -121,7 +121,7 @@ class Bundle(Struct, frozen=True, array_like=True):
         Name of the module that holds the tool.
     files : list of SourceFile
     values : bytes
-        Packed dict of globals to set in the entry module before its source runs (`wire.values`), b"" for none.
+        Packed dict of globals to set in the entry module before its source runs (`wire.bundled`), b"" for none.
     pickled : bytes
         cloudpickle of the callable (profile `native` only, same interpreter only), b"" for none.
     """

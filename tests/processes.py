@@ -7,8 +7,8 @@ import select
 import time
 
 
-def descendants(root: int) -> set[int]:
-    """Return the pids of all living descendants of `root`."""
+def descendants(*roots: int) -> set[int]:
+    """Return the pids of all living descendants of `roots`."""
     children: dict[int, list[int]] = {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -19,7 +19,7 @@ def descendants(root: int) -> set[int]:
         if fields[0] != "Z":
             children.setdefault(int(fields[1]), []).append(int(entry))
     found: set[int] = set()
-    waiting = [root]
+    waiting = list(roots)
     while waiting:
         for pid in children.get(waiting.pop(), []):
             if pid not in found:
