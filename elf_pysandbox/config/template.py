@@ -164,10 +164,13 @@ def compile_expression(
         raise TemplateError(_why(body, error)) from None
     tree: Any = parsed.parsed
     _check_functions(tree, body)
+    _check_negations(tree, body)
     steps, plain = _leading(tree)
     required = () if lenient else tuple(_required(tree))
     for root in _outer_fields(tree) if roots else ():
         if root not in roots:
+            if root in ("null", "true", "false"):
+                raise TemplateError(f"${{{body}}}: JMESPath writes {root} in back quotes: `{root}`")
             known = " or ".join(roots)
             raise TemplateError(f"${{{body}}} begins with {root!r}; expressions begin with {known}: "
                                 f"${{{roots[0]}.{body}}}")  # fmt: skip
@@ -244,6 +247,21 @@ def _check_functions(tree: Any, body: str) -> None:
         )
     for child in tree.get("children", []):
         _check_functions(child, body)
+
+
+def _check_negations(tree: Any, body: str) -> None:
+    """Refuse ``!a.b``: jmespath reads it as ``(!a).b``, which is null whatever the state holds."""
+    if not isinstance(tree, dict):
+        return
+    children = tree.get("children", [])
+    looks_into = tree["type"] in _FROM_LEFT and tree["type"] != "pipe"
+    if looks_into and children[0].get("type") == "not_expression":
+        raise TemplateError(
+            f"${{{body}}}: JMESPath's '!' takes the one name after it; put what it denies in parentheses: "
+            "!(state.done)"
+        )
+    for child in children:
+        _check_negations(child, body)
 
 
 _FROM_LEFT = {"subexpression", "index_expression", "projection", "value_projection", "pipe", "flatten",

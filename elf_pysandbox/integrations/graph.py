@@ -220,4 +220,6 @@ def _holds(edge: EdgePlan, state: Mapping[str, Any]) -> bool:
 
 def _true(value: Any) -> bool:
     """JMESPath's truth: empty text, lists and mappings, null and false are false; numbers are true."""
-    return not (value is None or value is False or value == "" or value == [] or value == {})
+    if isinstance(value, (str, list, tuple, Mapping)):
+        return bool(value)
+    return value is not None and value is not False

@@ -100,6 +100,23 @@ def test_a_condition_takes_null_for_what_is_missing() -> None:
     assert compile_expression("state.rows[0].n == `1`", lenient=True).evaluate({"state": STATE}) is True
 
 
+@pytest.mark.parametrize("text", ["!state.done", "state.n == `0` && !state.rows[0]", "state.rows[?!a.b]"])
+def test_a_negation_that_jmespath_would_read_otherwise_is_refused(text: str) -> None:
+    """It takes ``!a.b`` for ``(!a).b``: null, whatever the state holds."""
+    with pytest.raises(TemplateError, match=r"in parentheses: !\(state\.done\)"):
+        compile_expression(text, lenient=True)
+
+
+def test_a_negation_in_parentheses_says_what_it_means() -> None:
+    for text in ("!(state.zz)", "!(state.a.zz) && !contains(state.name, 'z')", "state.rows[?!zz]"):
+        assert compile_expression(text, lenient=True).evaluate({"state": STATE})
+
+
+def test_null_without_back_quotes_is_refused_with_how_to_write_it() -> None:
+    with pytest.raises(TemplateError, match="JMESPath writes null in back quotes: `null`"):
+        compile_expression("state.name == null", lenient=True)
+
+
 def test_an_expression_of_absurd_length_or_depth_is_refused() -> None:
     with pytest.raises(TemplateError, match="more than 2000 characters"):
         Template("${state" + ".a" * 2000 + "}")
