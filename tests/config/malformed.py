@@ -128,7 +128,7 @@ CORPUS = [
     Malformed(
         "retry on nothing there is",
         _function("retry: {on: [timeout, time_out]}"),
-        "6:28",
+        "6:29",
         "Did you mean 'timeout'",
     ),
     Malformed("retry is a word", _function("retry: often"), "6:14", "a mapping is needed"),
