@@ -31,6 +31,7 @@ def files() -> Iterator[None]:
         folder.chmod(0o777)
         (folder / "file").write_text("secret")
         (folder / "file").chmod(0o666)
+        os.setxattr(folder / "file", "user.note", b"secret")
     yield
     for path in sorted(BASE.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -87,6 +88,10 @@ FILES = {"mount_namespace": errno.ENOENT, "landlock": errno.EACCES}
 ATTACKS = [
     Attack("read a file that was not granted", read(HIDDEN / "file"), FILES, changes=GRANTS),
     Attack("list a folder that was not granted", lambda: os.listdir(HIDDEN), FILES, changes=GRANTS),
+    Attack(
+        "read an attribute of a file that was not granted", lambda: os.getxattr(HIDDEN / "file", "user.note"),
+        {"mount_namespace": errno.ENOENT, "seccomp": errno.EOPNOTSUPP}, changes=GRANTS,
+    ),
     Attack("climb out with dots", read(GRANTED / ".." / "hidden" / "file"), FILES, changes=GRANTS),
     Attack("follow a planted link", follow_a_link, FILES, changes=WRITING),
     Attack(

@@ -35,11 +35,12 @@ def interpret(
 
 
 FEATURES = [
-    rules.Features(writing, metadata, stay, groups)
+    rules.Features(writing, metadata, stay, groups, hidden)
     for writing in (False, True)
     for metadata in (False, True)
     for stay in (False, True)
     for groups in (False, True)
+    for hidden in (False, True)
 ]
 
 

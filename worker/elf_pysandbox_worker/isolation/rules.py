@@ -29,12 +29,16 @@ class Features(NamedTuple):
     signal_groups : bool
         The template may end the process group of a call: only where processes are allowed, in a PID
         namespace.
+    hidden : bool
+        The mount namespace hides every path that was not granted. Landlock has no rule for extended attributes, which
+        hold data: without one they are not read by path.
     """
 
     writing: bool
     metadata: bool
     signals_stay: bool
     signal_groups: bool
+    hidden: bool
 
 
 def _names(text: str) -> frozenset[str]:
@@ -47,8 +51,8 @@ ALLOWED = _names(
     # reading files, and the files that are open
     "read readv pread64 preadv preadv2 lseek open openat creat close close_range stat fstat lstat "
     "newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat getdents "
-    "getdents64 getcwd chdir fchdir fadvise64 readahead dup dup2 dup3 getxattr lgetxattr fgetxattr "
-    "listxattr llistxattr flistxattr umask "
+    "getdents64 getcwd chdir fchdir fadvise64 readahead dup dup2 dup3 fgetxattr flistxattr "
+    "umask "
     # writing to what is open; opening for writing is decided by mounts and Landlock
     "write writev pwrite64 pwritev pwritev2 ftruncate fsync fdatasync sync_file_range sendfile "
     "copy_file_range "
@@ -80,6 +84,8 @@ WRITING = _names(
 )
 """Only where a place to write was granted. flock(2) is among them because it needs no right to write: a
 reader could hold a lock that a program outside waits for."""
+
+ATTRIBUTES = _names("getxattr lgetxattr listxattr llistxattr")
 
 TIMES = _names("utime utimes futimesat utimensat")
 
@@ -226,6 +232,9 @@ def checks(features: Features) -> dict[str, Check]:
         found["fchmodat"] = found["fchmodat2"] = _without(2, _SET_ID_BITS)
         found["mkdir"] = _without(1, _SET_ID_BITS)
         found["mkdirat"] = _without(2, _SET_ID_BITS)
+    if not features.hidden:
+        # As a file system without them answers: shutil.copy2 and the like go on.
+        found |= dict.fromkeys(ATTRIBUTES, lambda program: program.fail(errno.EOPNOTSUPP))
     if features.signals_stay:
         found["tgkill"] = lambda program: program.allow()
     if features.signal_groups:
@@ -240,4 +249,6 @@ def allowed(features: Features) -> frozenset[str]:
         names |= WRITING
     if features.metadata:
         names |= TIMES
+    if features.hidden:
+        names |= ATTRIBUTES
     return names

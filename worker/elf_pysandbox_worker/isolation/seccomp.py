@@ -65,6 +65,7 @@ def features_of(context: Context) -> Features:
         metadata=writing and context.holds("mount_namespace"),
         signals_stay=in_pid_namespace or "signals" in getattr(context.reports.get("landlock"), "detail", ""),
         signal_groups=in_pid_namespace and context.spec.processes > 0,
+        hidden=context.holds("mount_namespace"),
     )
 
 
