@@ -229,8 +229,14 @@ def _find_pyproject(environ: Mapping[str, str], folder: Path) -> Path | None:
     named = environ.get(LOCATION)
     if named is not None:
         return Path(named) if named else None
-    start = folder.resolve()
-    return next((path for at in (start, *start.parents) if (path := at / "pyproject.toml").is_file()), None)
+    try:
+        start = folder.resolve()
+    except OSError:
+        return None  # the working folder was removed
+    above = (at / "pyproject.toml" for at in (start, *start.parents))
+    return next(
+        (path for path in above if os.path.isfile(path)), None
+    )  # a folder above may be closed to this user
 
 
 def _from_pyproject(environ: Mapping[str, str], folder: Path) -> Iterator[Setting]:

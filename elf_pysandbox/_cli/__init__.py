@@ -42,6 +42,14 @@ COMMANDS = {
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+def _working_folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are used."""
 
@@ -53,6 +61,9 @@ class LazyGroup(click.Group):
         try:
             return super().main(*args, **extra)
         except OSError as error:
+            if _working_folder_is_gone():
+                click.echo("error: the working folder was removed; go to another one", err=True)
+                sys.exit(2)
             if error.errno not in _FULL:
                 raise
             click.echo(f"error: cannot write {error.filename or 'the output'}: {error.strerror}", err=True)

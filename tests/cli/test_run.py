@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
@@ -37,3 +39,25 @@ def test_a_syntax_error_of_an_imported_module_is_told_below_the_import(tmp_path,
         f'File "{tmp_path / "tool.py"}", line 1, in <module>',
         f'File "{tmp_path / "helper.py"}", line 1',
     ]
+
+
+@pytest.mark.parametrize("profile", ["restricted", "native"])
+def test_a_file_with_nul_bytes_is_named_and_none_of_ours(tmp_path, profile):
+    file = tmp_path / "tool.py"
+    file.write_bytes(b"def f():\n    return 1\n\0")
+    done = run(f"{file}:f", "--profile", profile)
+    assert done.exit_code == 5
+    assert re.fullmatch(
+        r"load_failed: \w+: source code string cannot contain null bytes \(tool.py\)\n", done.stderr
+    )
+
+
+def test_a_working_folder_that_was_removed_matters_to_relative_paths_only(tmp_path, monkeypatch):
+    file = tmp_path / "tool.py"
+    file.write_text("def f():\n    return 1\n")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run(f"{file}:f").stdout == "1\n"
+    done = run("tool.py:f")
+    assert (done.exit_code, done.stderr) == (2, "error: the working folder was removed; go to another one\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import pytest
@@ -137,3 +138,23 @@ def test_the_settings_reach_the_call_of_the_run_command(tmp_path, monkeypatch):
     (tmp_path / "slow.py").write_text("import time\ndef nap():\n    time.sleep(30)\n")
     shown = CliRunner().invoke(main, ["run", "slow.py:nap"])
     assert shown.exit_code == 124
+
+
+def test_a_folder_above_that_is_closed_to_this_user_is_passed_over(tmp_path):
+    within = tmp_path / "closed" / "open"
+    within.mkdir(parents=True)
+    Settings.resolve(folder=within)  # all is imported before the rights go
+    folder = os.open(within, os.O_RDONLY | os.O_DIRECTORY)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.fchdir(folder)
+            os.chmod(within.parent, 0)
+            if os.geteuid() == 0:
+                os.setresuid(1000, 1000, 1000)
+            found = Settings.resolve().limits == Limits()
+        finally:
+            os._exit(not found)
+    assert os.waitpid(pid, 0)[1] == 0
+    os.close(folder)
+    within.parent.chmod(0o755)

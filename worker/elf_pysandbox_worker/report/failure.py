@@ -98,12 +98,17 @@ def describe_load(error: BaseException, bundle: Bundle) -> tuple[str, ErrorData]
 def _as_compilers_say(error: SyntaxError, data: ErrorData, bundle: Bundle) -> ErrorData:
     """Tell a module that does not compile by its own file, line and column, not by who compiled it."""
     own = {name for file in bundle.files for name in (file.path, f"<{file.name}>")}
+    importers = [each for each in data.traceback if each.file in own]
+    if error.filename is None:
+        # NUL bytes: the compiler gives up before it looks at a line.
+        whole = [file.path or f"<{file.name}>" for file in bundle.files if b"\0" in file.source]
+        place = f" ({os.path.basename(whole[0])})" if whole else ""
+        return msgspec.structs.replace(data, message=f"{data.message}{place}", traceback=importers)
     if error.filename not in own or not error.lineno:
         return data
     column = f", column {error.offset}" if error.offset and error.offset > 0 else ""
     place = f"{os.path.basename(error.filename)}, line {error.lineno}{column}"
     frame = FrameData(_cut(error.filename, 1000), error.lineno, "", _marked(error))
-    importers = [each for each in data.traceback if each.file in own]
     message = _cut(f"{error.msg} ({place})", _MESSAGE)
     return msgspec.structs.replace(data, message=message, traceback=[*importers, frame])
 
