@@ -21,6 +21,7 @@ from elf_pysandbox._tools.locate import (
     is_installed,
     is_standard,
     locate,
+    name_in_namespace,
     name_of_file,
     own_roots,
 )
@@ -133,9 +134,15 @@ def context_of_file(path: str | os.PathLike[str], *, python_path: Sequence[str] 
         path = os.path.join(path, "__init__.py")
     name, root = name_of_file(path)
     source = read_source(path, name)
-    roots = (root, *map(os.path.abspath, python_path))
+    configured = tuple(map(os.path.abspath, python_path))
+    spaced = name_in_namespace(path, source, python_path) if "." not in name else None
+    if spaced is not None:
+        context = _context(spaced[0], source, path, False, (spaced[1], *configured))
+        if any(sibling.path.endswith(".py") for sibling in context.siblings):
+            return context
+    roots = (root, *configured)
     if is_installed(root):
-        roots = (*_only(name, root), *roots[1:])
+        roots = (*_only(name, root), *configured)
     return _context(name, source, path, os.path.basename(path) == "__init__.py", roots)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _imp
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -18,6 +19,7 @@ RESERVED = frozenset({"elf_pysandbox", "elf_pysandbox_worker", "msgspec", "Restr
 
 # What `importlib.machinery` tells, without the 2 ms of loading it.
 EXTENSION_SUFFIXES = tuple(_imp.extension_suffixes())
+_RELATIVE = re.compile(rb"^[ \t]*from[ \t]+(\.+)", re.MULTILINE)
 _STDLIB_FOLDER = os.path.dirname(os.path.abspath(os.__file__))
 
 
@@ -119,3 +121,23 @@ def name_of_file(path: str) -> tuple[str, str]:
     if len(parts) == 1 and (parts[0] in sys.stdlib_module_names or parts[0] in RESERVED):
         parts[0] += "_file"
     return ".".join(parts), folder
+
+
+def name_in_namespace(path: str, source: bytes, python_path: Sequence[str]) -> tuple[str, str] | None:
+    """Return name and root of a file that imports relatively from a folder without ``__init__.py``.
+
+    Such a folder is a namespace package (PEP 420), and the file's name counts from a configured folder above it, else
+    from as far up as its imports reach. None for a file that imports nothing relatively, and for folders whose names
+    are no names of packages, or those of standard modules.
+    """
+    dots = [len(found[1]) for found in _RELATIVE.finditer(source)]
+    if not dots:
+        return None
+    folders = os.path.dirname(path).split(os.sep)
+    above = [entry for entry in map(os.path.abspath, python_path) if path.startswith(entry + os.sep)]
+    up = len(folders) - len(max(above, key=len).split(os.sep)) if above else 0
+    parts = folders[len(folders) - max(up, *dots) :]
+    if not all(map(str.isidentifier, parts)) or is_standard(parts[0]) or parts[0] in RESERVED:
+        return None
+    stem = os.path.basename(path).removesuffix(".py")
+    return ".".join((*parts, stem)), os.sep.join(folders[: len(folders) - len(parts)]) or os.sep

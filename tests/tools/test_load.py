@@ -2,6 +2,7 @@ import sys
 
 import pytest
 
+from elf_pysandbox import SandboxPool
 from elf_pysandbox._errors import ModuleLoadError, ToolNotFoundError
 from elf_pysandbox._tools.load import load, load_source
 from tests.tools.bundles import run_tool
@@ -64,6 +65,29 @@ def test_a_namespace_package_travels_as_an_empty_one(project: Project) -> None:
     tool = load("ns.one:f", python_path=[str(root)])
     assert names(tool) == ["ns", "ns.two"]
     assert run_tool(tool) == 2
+
+
+def test_a_file_that_imports_relatively_from_a_folder_without_init_counts_from_above_it(
+    project: Project,
+) -> None:
+    """Such a folder is a namespace package (PEP 420)."""
+    root = project(
+        {
+            "ns/top.py": "K = 1\n",
+            "ns/deep/near.py": "L = 2\n",
+            "ns/deep/m.py": "from ..top import K\nfrom . import near\ndef f():\n    return [__name__, K, near.L]\n",
+        }
+    )
+    assert run_tool(load(f"{root}/ns/deep/m.py:f")) == ["ns.deep.m", 1, 2]
+    assert run_tool(load(f"{root}/ns/deep/m.py:f", python_path=[str(root / "ns")])) == ["ns.deep.m", 1, 2]
+    assert load(f"{root}/ns/deep/near.py:f").context.name == "near"
+
+
+def test_a_relative_import_of_nothing_is_told_as_python_tells_it(project: Project, pool: SandboxPool) -> None:
+    root = project({"t.py": "from .gone import x\ndef f(): return x\n"})
+    outcome = pool.outcome(load(f"{root}/t.py:f"))
+    assert outcome.status == "load_failed"
+    assert "no known parent package" in str(outcome.error)
 
 
 def test_a_star_import_of_a_package_brings_its_submodules(project: Project) -> None:
