@@ -152,7 +152,7 @@ def test_a_source_that_does_not_compile_is_no_error_here(project: Project) -> No
     ("target", "error", "words"),
     [
         ("nowhere/t.py:f", ModuleLoadError, "no source file"),
-        ("no_such_module_here:f", ModuleLoadError, "python_path"),
+        ("no_such_module_here:f", ModuleLoadError, "PYTHONPATH"),
         ("elf_pysandbox_nope.x:f", ModuleLoadError, "no module"),
         ("not a module:f", ModuleLoadError, "no module name"),
         ("json", ToolNotFoundError, "names no function"),
