@@ -14,64 +14,41 @@ Severity = Literal["error", "warning"]
 
 
 class Rule(NamedTuple):
-    """One rule: its id, a name of a few words, and the way out when the place gives no better one."""
+    """One rule: its id, a name of a few words, and the way out where the place has none of its own."""
 
     id: str
     title: str
-    hint: str
+    hint: str = ""
 
 
-RULES: dict[str, Rule] = {
-    rule.id: rule
-    for rule in (
-        Rule("PSB001", "syntax error", "Correct the syntax; the interpreter's own message says where."),
-        Rule("PSB002", "too deeply nested", "Split the expression or the nested blocks into named parts."),
-        Rule(
-            "PSB003", "undecodable source", "Save the file as UTF-8, or correct its coding cookie (PEP 263)."
-        ),
-        Rule("PSB101", "refused builtin", "Write the code out instead of building it from text."),
-        Rule("PSB102", "reserved name", "Choose another name; the interpreter itself reads this one."),
-        Rule("PSB103", "open without a file grant", "Grant the file or folder."),
-        Rule(
-            "PSB104", "eval of text", "Use ast.literal_eval for data, or a dict of functions to choose one."
-        ),
-        Rule("PSB201", "interpreter internals", "Use the value itself, or inspect.signature for parameters."),
-        Rule(
-            "PSB202",
-            "protected attribute write",
-            "Define a new function or class instead of changing this one.",
-        ),
-        Rule(
-            "PSB203",
-            "guarded attribute in place",
-            "Write `x.name = x.name + value` instead of `x.name += value`.",
-        ),
-        Rule("PSB204", "internals in a format string", "Pass the value itself: '{}'.format(value.name)."),
-        Rule("PSB205", "internal object", "Import the module itself, under the policy's allowlist."),
-        Rule("PSB301", "forbidden module", "Use what the message names instead, or the profile `native`."),
-        Rule(
-            "PSB302",
-            "module not allowed",
-            "Add the module to allowed_imports, if the operator's policy permits.",
-        ),
-        Rule("PSB303", "name not published", "Use the published names of the module."),
-        Rule(
-            "PSB401",
-            "except* on this interpreter",
-            "Catch ExceptionGroup with `except` and use its `subgroup`.",
-        ),
-        Rule(
-            "PSB403",
-            "internals in a match pattern",
-            "Match the class alone and test the attribute in an `if`.",
-        ),
-        Rule(
-            "PSB404",
-            "internals in generated code",
-            "Use plain identifiers for fields and plain types for hints.",
-        ),
-    )
-}
+_RULES = (
+    Rule("PSB001", "syntax error", "Correct the syntax; the interpreter's own message says where."),
+    Rule("PSB002", "too deeply nested", "Split the expression or the nested blocks into named parts."),
+    Rule("PSB003", "undecodable source", "Save the file as UTF-8, or correct its coding cookie (PEP 263)."),
+    Rule("PSB101", "refused builtin"),
+    Rule("PSB102", "reserved name", "Choose another name; the interpreter itself reads this one."),
+    Rule("PSB103", "open without a file grant", "Grant the file or folder: Policy(files=Files(read=...))."),
+    Rule("PSB104", "eval of text", "Use ast.literal_eval for data, or a dict of functions to choose one."),
+    Rule("PSB201", "interpreter internals"),
+    Rule("PSB202", "protected attribute write"),
+    Rule("PSB203", "guarded attribute in place"),
+    Rule("PSB204", "internals in a format string", "Pass the value itself: '{}'.format(value.name)."),
+    Rule("PSB205", "internal object", "Import the module itself, under the policy's allowlist."),
+    Rule("PSB301", "forbidden module"),
+    Rule("PSB302", "module not allowed"),
+    Rule("PSB303", "name not published", "Use the published names of the module."),
+    Rule(
+        "PSB401", "except* on this interpreter", "Catch ExceptionGroup with `except` and use its `subgroup`."
+    ),
+    Rule(
+        "PSB403", "internals in a match pattern", "Match the class alone and test the attribute in an `if`."
+    ),
+    Rule(
+        "PSB404", "internals in generated code", "Use plain identifiers for fields and plain types for hints."
+    ),
+)
+
+RULES: dict[str, Rule] = {rule.id: rule for rule in _RULES}
 """Every rule by id. A number that was given up (PSB402, whose syntax no interpreter had) is not given again."""
 
 

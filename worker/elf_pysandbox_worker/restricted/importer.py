@@ -55,13 +55,7 @@ class Importer:
             return "PSB301", f"The module `{name}` is not available to tools.", hint
         if self._is_allowed(name) or _has_allowed_submodule(name):
             return None
-        root = name.partition(".")[0]
-        missing = name if root in sys.stdlib_module_names else root
-        return (
-            "PSB302",
-            f"The module `{name}` is not allowed.",
-            f"Add {missing!r} to allowed_imports, if the operator's policy permits it.",
-        )
+        return _not_allowed(name)
 
     def verdict(self) -> Any:
         """Return the compiler's question about import statements."""
@@ -159,7 +153,7 @@ class Importer:
         if not level and (root in sys.stdlib_module_names or root in STATE.native_roots or STATE.learn):
             importlib.import_module(name)
             return ModuleType(name)
-        raise DeniedImport([finding("PSB302", f"The module `{name}` is not allowed.")])
+        raise DeniedImport([finding(*_not_allowed(name))])
 
     # -- modules of the bundle -------------------------------------------------------------------------------
 
@@ -212,6 +206,13 @@ class Importer:
             raise ImportError(f"the bundle has no module {entry!r}", name=entry)
         self._values[entry] = dict(values or {})
         return self._tool_module(entry)
+
+
+def _not_allowed(name: str) -> _Refusal:
+    root = name.partition(".")[0]
+    missing = name if root in sys.stdlib_module_names else root
+    hint = f"Add {missing!r} to allowed_imports, if the operator's policy permits it."
+    return "PSB302", f"The module `{name}` is not allowed.", hint
 
 
 def _prefixes(name: str) -> list[int]:

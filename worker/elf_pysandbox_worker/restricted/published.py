@@ -211,9 +211,9 @@ FORBIDDEN: Final[dict[str, str]] = {
     "trace": "Use print.",
     "linecache": "Use traceback.format_exc.",
     "copyreg": "Define __reduce__ or __deepcopy__ on the class.",
-    "elf_pysandbox": "A tool cannot start calls of its own.",
-    "elf_pysandbox_worker": "A tool cannot start calls of its own.",
-    "RestrictedPython": "The policy is not part of the tool.",
+    "elf_pysandbox": "Call the function itself: a tool cannot start calls of its own.",
+    "elf_pysandbox_worker": "Call the function itself: a tool cannot start calls of its own.",
+    "RestrictedPython": "Leave it out: the policy is applied to the tool from outside.",
 }
 """Module -> what to use instead. Never had in this profile, not even when listed: they hand out the
 interpreter.
