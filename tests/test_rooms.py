@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,3 +150,34 @@ def test_importing_the_package_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there_without_any_extra() -> None:
+    extras = (
+        "langgraph",
+        "langchain_core",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "pytest",
+        "elf0",
+        "matplotlib",
+        "uv",
+    )
+    code = f"import sys; sys.modules.update(dict.fromkeys({extras!r})); from elf_pysandbox import *; print(python_node)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "function python_node" in done.stdout, done.stderr
+
+
+def test_a_langgraph_node_without_langgraph_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules.update(langgraph=None, langchain_core=None)\n"
+        "from elf_pysandbox import python_node\n"
+        "python_node('json:dumps')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "pip install 'elf-pysandbox[langgraph]'" in done.stderr

@@ -22,9 +22,9 @@ from langgraph.graph import END, START, StateGraph
 from elf_pysandbox._errors import ConfigurationError
 from elf_pysandbox.config import check
 from elf_pysandbox.config.document import Document, EdgePlan, NodePlan
-from elf_pysandbox.integrations.langgraph import NodeRunnable
 from elf_pysandbox.integrations.node import PythonNode, with_changes
 from elf_pysandbox.integrations.results import ERRORS, PRIVATE, WorkflowError
+from elf_pysandbox.integrations.runnable import NodeRunnable
 
 
 class StateChannel(BinaryOperatorAggregate[dict[str, Any]]):
