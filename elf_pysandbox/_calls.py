@@ -9,7 +9,6 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import os
-import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ import msgspec
 from elf_pysandbox._errors import InvalidArgumentsError, ModuleLoadError, PoolClosedError
 from elf_pysandbox._host.blocking import BlockingWait
 from elf_pysandbox._host.endings import Ending, Packed
-from elf_pysandbox._host.engine import Engine, Route
+from elf_pysandbox._host.engine import Engine, Route, engines, leave
 from elf_pysandbox._host.flight import Flight, Sink
 from elf_pysandbox._host.futures import CallFuture, Deadlines, Submitted
 from elf_pysandbox._host.launch import Launched
@@ -32,12 +31,11 @@ from elf_pysandbox_worker.wire.messages import Call, encode
 from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge, pack
 
 _call_ids = itertools.count(1)
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def _forget_in_child() -> None:
     # A forked child shares the parent's sockets: using them would mix up two processes' calls.
-    for engine in list(_engines):
+    for engine in list(engines):
         engine.forget()
 
 
@@ -97,7 +95,6 @@ class Calls:
         self.closing = False
         self.pending: set[CallFuture] = set()
         self._deadlines = Deadlines(self.engine.supervisor)
-        _engines.add(self.engine)
         # A channel and a pidfd for each worker, and as many again while they are replaced.
         allow_descriptors(4 * max_workers + 256)
 
@@ -111,7 +108,7 @@ class Calls:
     def submit(self, request: Request, *, whole: bool) -> CallFuture:
         """Start a call; its future gives the value, or the outcome when `whole`."""
         if self.closing:
-            raise PoolClosedError("cannot schedule new futures after shutdown")
+            raise PoolClosedError(self.engine.why_closed)
         future = CallFuture()
         prepared = self._prepare(request)
         if isinstance(prepared, Outcome):
@@ -144,7 +141,8 @@ class Calls:
                 wait.step()
             yield from events
         finally:
-            wait.flight.cancel()
+            if wait.ending is None:
+                leave(wait.flight)
         yield outcome_of(wait.ending, prepared.call_id)
 
     async def arun(self, request: Request) -> Outcome:
@@ -175,7 +173,8 @@ class Calls:
             while events:
                 yield events.popleft()
         finally:
-            wait.flight.cancel()
+            if wait.ending is None:
+                leave(wait.flight)
         yield outcome_of(wait.ending, prepared.call_id)
 
     def end(self, pending: list[CallFuture]) -> None:

@@ -77,7 +77,7 @@ class SandboxPool(concurrent.futures.Executor):
 
         self._calls = Calls(workers, max_queued, max_templates, launched)
         # Views, streams and submitted calls share it: the engine lives as long as any of them.
-        self._finalizer = weakref.finalize(self._calls, self._calls.engine.close)
+        self._finalizer = weakref.finalize(self._calls, self._calls.engine.close_soon)
 
     def _configure(self, policy: Policy, limits: Limits, interpreter: Interpreter) -> None:
         if not isinstance(policy, Policy):
@@ -153,7 +153,7 @@ class SandboxPool(concurrent.futures.Executor):
         self, target: Any, op: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, str]
     ) -> Request:
         if self._calls.engine.closed:
-            raise PoolClosedError("this pool was shut down; make a new one")
+            raise PoolClosedError(self._calls.engine.why_closed)
         tool = self._tool_of(target)
         route: Route | ModuleLoadError | None = self._routes.get(tool)
         if route is None:

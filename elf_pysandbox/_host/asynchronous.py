@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable
 
 from elf_pysandbox._host.endings import Ending
-from elf_pysandbox._host.engine import Engine
+from elf_pysandbox._host.engine import Engine, leave
 from elf_pysandbox._host.flight import Flight
 
 
@@ -24,25 +25,30 @@ class AsyncWait:
         self._loop = asyncio.get_running_loop()
         self._woken: asyncio.Future[None] | None = None
         self._early = False
-        self.flight = make(self._notify)
         self.ending: Ending | None = None
+        # Weakly: a coroutine that nobody runs any more, its loop closed, takes this along, and with it the call.
+        this = weakref.ref(self)
+        self.flight = make(lambda: _notify(this))
 
-    def _notify(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._wake)
-        except RuntimeError:
-            # The loop is closed: nobody waits any more, and a place among the calls in flight must not stay taken.
-            # Not here: whoever notifies may hold locks.
-            self._engine.supervisor.run_soon(self._abandon)
-
-    def _abandon(self) -> None:
-        self.flight.cancel("the event loop that waited was closed")
+    def __del__(self) -> None:
+        if self.ending is None:
+            leave(self.flight)
 
     def _wake(self) -> None:
         if self._woken is None:
             self._early = True
         elif not self._woken.done():
             self._woken.set_result(None)
+
+    def wake_soon(self) -> None:
+        """Have the flight advanced in its loop."""
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:
+            # The loop is closed: nobody waits any more, and a place among the calls in flight must not stay taken.
+            # Not here: whoever notifies may hold locks.
+            flight = self.flight
+            self._engine.supervisor.run_soon(lambda: flight.cancel("the event loop that waited was closed"))
 
     def begin(self) -> None:
         """Set the flight going."""
@@ -83,3 +89,9 @@ class AsyncWait:
             self.flight.cancel()
             raise
         return self.ending
+
+
+def _notify(this: weakref.ref[AsyncWait]) -> None:
+    wait = this()
+    if wait is not None:
+        wait.wake_soon()

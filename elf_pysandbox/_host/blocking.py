@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from elf_pysandbox._host.endings import Ending
 from elf_pysandbox._host.engine import Engine
-from elf_pysandbox._host.flight import Flight
+from elf_pysandbox._host.flight import SETTLED, Flight
 
 _LONGEST_WAIT_S = 3600.0  # of one poll(2); a flight without a deadline is waited for again
 
@@ -47,6 +47,9 @@ class BlockingWait:
     def step(self) -> None:
         """Wait for the next thing that happens to the flight, and take it in."""
         flight = self.flight
+        if flight.phase == SETTLED:  # by another thread
+            self.ending = flight.advance()
+            return
         wait = min(flight.deadline - time.monotonic(), _LONGEST_WAIT_S)
         descriptor = flight.descriptor
         if descriptor < 0:

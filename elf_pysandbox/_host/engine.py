@@ -10,6 +10,7 @@ import errno
 import os
 import threading
 import time
+import weakref
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -34,6 +35,19 @@ _ZYGOTE_PERIOD_S = 10.0
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS})
 _FAREWELL_S = 10.0  # for the kernel to end all namespaces on a busy machine
 _RESERVED = 4  # confinements of late for which a blank template waits
+
+engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+"""All of this process."""
+
+
+def leave(flight: Flight) -> None:
+    """End a call whose reader is gone; at once, unless this thread is in the middle of something.
+
+    A generator that nobody has any more is ended by the collector of garbage, which may run within any function here.
+    """
+    held = any(engine.is_held() for engine in list(engines))
+    if not held or not flight.engine.supervisor.run_if_running(flight.cancel):
+        flight.cancel()
 
 
 class Route:
@@ -78,17 +92,22 @@ class Engine:
         self._templates: OrderedDict[Hashable, Template] = OrderedDict()
         self._reserve: dict[tuple[str, str, bytes], list[Template]] = {}
         self._live: set[Template] = set()
+        # Channels in use. Held here, too: a reader that is collected as garbage must not take an open socket along.
+        self._leased: set[WorkerChannel] = set()
         self._farewells = Farewells()
         self.closed = False
         # Held by whoever closes the pool, to the end: the second to come waits for the first.
         self._closing = threading.RLock()
         self._closes = self._over = False
         self.owner = os.getpid()
+        self.forgotten = False  # in a forked child: everything here is another process's
+        self.why_closed = "this pool was shut down; make a new one"
         self.calls: Counter[str] = Counter()
         self.restarts = 0
         self._last_words = ""
         self.latencies: deque[float] = deque(maxlen=4096)
         self.supervisor = Supervisor(self)
+        engines.add(self)
 
     def adopt(self, launched: Launched) -> None:
         """Take over the zygote that was started before the engine was there."""
@@ -126,6 +145,8 @@ class Engine:
         template would be sent channels faster than it can use them up.
         """
         channel, template = flight.channel, flight.template
+        if self.forgotten:
+            return
         keep = channel is not None and (
             not begun or (ending.status in ("ok", "raised") and self._can_serve_on(flight, channel))
         )
@@ -135,6 +156,8 @@ class Engine:
             if ending.status == "ok":
                 self.latencies.append(ending.wall_s)
             self._unlink(flight)
+            if channel is not None:
+                self._leased.discard(channel)
             if keep and flight.detach is not None:
                 flight.detach()
             if keep and template is not None and not template.ended and template.stall is None:
@@ -160,7 +183,7 @@ class Engine:
             admitted.notify()
 
     def _can_serve_on(self, flight: Flight, channel: WorkerChannel) -> bool:
-        return channel.calls + 1 < flight.route.load.calls_per_worker and not flight.wants_write
+        return channel.calls + 1 < flight.route.load.calls_per_worker and flight.is_spent
 
     def _unlink(self, flight: Flight) -> None:
         template, channel = flight.template, flight.channel
@@ -415,7 +438,9 @@ class Engine:
             try:
                 template.in_flight += 1
                 template.aim()
-                return template.take()
+                channel = template.take()
+                self._leased.add(channel)
+                return channel
             except OSError as error:
                 template.in_flight -= 1
                 if error.errno in _OUT_OF_DESCRIPTORS:
@@ -429,6 +454,7 @@ class Engine:
             channel, flight.channel = flight.channel, None
             if channel is not None and flight.template is not None:
                 flight.template.in_flight -= 1
+                self._leased.discard(channel)
         if channel is not None:
             if flight.detach is not None:
                 flight.detach()
@@ -497,17 +523,32 @@ class Engine:
             ]
 
     def forget(self) -> None:
-        """Let go of the parent's pool in a forked child, which must not keep its processes alive by their channels.
+        """Let go of the parent's pool in a forked child: its processes must neither live nor die by what this one does.
 
         No lock is taken: a thread that the child does not have may hold it.
         """
-        self.closed = self._over = True
+        self.closed = self._over = self.forgotten = True
+        self.why_closed = (
+            f"this pool belongs to process {self.owner}, from which this one was forked; make a new one here"
+        )
         self._lock, self._closing = threading.RLock(), threading.RLock()
-        held = [zygote.sock for zygote in self._zygotes.values()]
-        for template in self._live:
-            held += [template.keeper, template.control]
-        for sock in held:
-            sock.close()
+        for zygote in self._zygotes.values():
+            zygote.let_go()
+        for template in list(self._live):
+            template.let_go()
+        for channel in list(self._leased):
+            channel.let_go()
+        self._farewells.let_go()
+        self.supervisor.let_go()
+
+    def is_held(self) -> bool:
+        """Whether the calling thread holds the lock, as one that collects garbage in the middle of anything may."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]
+
+    def close_soon(self) -> None:
+        """Close the pool, now that nobody has it any more; for a finalizer, which may run under any lock."""
+        if not self.supervisor.run_if_running(self.close):
+            self.close()
 
     def close(self) -> None:
         """End everything: every flight is cancelled, every process gone when this returns.

@@ -37,6 +37,12 @@ class Farewells:
         """Forget those that are gone."""
         self._leaving = [item for item in self._leaving if not item.gone(0.0)]
 
+    def let_go(self) -> None:
+        """Close the descriptors, in a forked child."""
+        for item in self._leaving:
+            item.release()
+        self._leaving = []
+
     def wait(self, seconds: float) -> None:
         """Wait until all are gone, at most so long; what is interrupted can be taken up again."""
         end = time.monotonic() + seconds

@@ -138,6 +138,8 @@ class Flight:
         """Take in whatever happened; return the ending once there is one (and the same ever after)."""
         with self.lock:
             try:
+                if self.engine.forgotten:
+                    self._settle(Ending("cancelled", self.engine.why_closed))
                 self._move()
             except Exception as error:
                 self._settle(
@@ -167,6 +169,16 @@ class Flight:
                 pass
             if self.phase == RUNNING:
                 self._die("the worker process ended without an answer")
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing of this call is left in the worker's channel: neither unsent nor said after its result."""
+        try:
+            if self._reader is not None:
+                self._reader.eof()
+        except WireError:
+            return False
+        return not self._unsent
 
     @property
     def is_running(self) -> bool:
@@ -220,7 +232,10 @@ class Flight:
         if self.channel is None:
             return self._await_verdict()
         if self.channel.pidfd >= 0:  # it has served a call before
-            return self._send()
+            if self.channel.is_silent():
+                return self._send()
+            self.phase = STARTING
+            return self._lost_before_start()
         self._leased_at = time.monotonic()
         # Of a template that loads yet, the supervisor holds the clock; how that went is looked at now and then.
         wait = min(self._limits.queue_s, _FORK_S) if self.template.loaded else _LOOK_S

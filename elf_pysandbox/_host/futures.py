@@ -35,17 +35,19 @@ class CallFuture(concurrent.futures.Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """As `concurrent.futures.Future.result`; another future's callback may wait here, too."""
-        self._let_others_go_on()
+        self._before_waiting()
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """As `concurrent.futures.Future.exception`; another future's callback may wait here, too."""
-        self._let_others_go_on()
+        self._before_waiting()
         return super().exception(timeout)
 
-    def _let_others_go_on(self) -> None:
+    def _before_waiting(self) -> None:
         flight = self._flight
         if flight is not None and not self.done():
+            if flight.engine.forgotten:
+                raise concurrent.futures.BrokenExecutor(flight.engine.why_closed)
             flight.engine.supervisor.hand_over()
 
     def running(self) -> bool:

@@ -69,7 +69,7 @@ def verdict_of_refusal(refused: Refused) -> Ending:
     return ending
 
 
-def _survive(job: Callable[[], None]) -> bool:
+def _survive(job: Callable[[], object]) -> bool:
     """Run a job; report and return False if it fails: the thread serves all calls, so it outlives any one."""
     try:
         job()
@@ -88,7 +88,7 @@ class Supervisor:
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         self._handlers: dict[int, Callable[[], None]] = {}
-        self._jobs: deque[Callable[[], None]] = deque()
+        self._jobs: deque[Callable[[], object]] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._sleeps_until = 0.0
@@ -132,10 +132,18 @@ class Supervisor:
             if self.is_current() and not self._stopping:
                 self._start()
 
-    def run_soon(self, job: Callable[[], None]) -> None:
+    def run_soon(self, job: Callable[[], object]) -> None:
         """Run `job` in the supervisor's thread."""
         self._jobs.append(job)
         self._poke()
+
+    def run_if_running(self, job: Callable[[], object]) -> bool:
+        """Run `job` in the supervisor's thread; False when there is none. Takes no lock: it may be called anywhere."""
+        thread = self._thread
+        if thread is None or self._stopping or not thread.is_alive():
+            return False
+        self.run_soon(job)
+        return True
 
     def at(self, when: float, job: Callable[[], None]) -> None:
         """Run `job` at monotonic time `when`."""
@@ -205,6 +213,14 @@ class Supervisor:
         """Stop listening to a zygote."""
         self.unregister(zygote.sock.fileno())
 
+    def let_go(self) -> None:
+        """Close this process's copies of the descriptors, in a forked child; there is no thread in it."""
+        if not self._stopped:
+            self._stopping = self._stopped = True
+            self._handlers.clear()
+            self._epoll.close()
+            os.close(self._wake_fd)
+
     def stop(self) -> None:
         """End the thread; what is still registered is not watched any more."""
         self._stopping = True
@@ -225,10 +241,11 @@ class Supervisor:
     # -- the loop -------------------------------------------------------------------------------------
 
     def _poke(self) -> None:
-        try:
-            os.eventfd_write(self._wake_fd, 1)
-        except OSError:
-            pass  # stopped
+        if not self._stopped:
+            try:
+                os.eventfd_write(self._wake_fd, 1)
+            except OSError:
+                pass  # just now
 
     def _run(self) -> None:
         while self._goes_on():

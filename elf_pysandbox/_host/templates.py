@@ -56,10 +56,25 @@ class WorkerChannel:
         self.calls = 0
         self.wanted_at = float("inf")  # when a call first wanted it
 
+    def is_silent(self) -> bool:
+        """Whether a worker that rests has said nothing since its last result, and not ended."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     def end(self) -> None:
         """Kill the worker and let go of it."""
         if self.pidfd >= 0:
             processes.kill(self.pidfd)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the descriptors; the worker is somebody else's, or knows by that."""
+        if self.pidfd >= 0:
             processes.close(self.pidfd)
             self.pidfd = -1
         self.sock.close()
@@ -275,6 +290,17 @@ class Template:
         for sock in (self.control,) if self.given_away else (self.control, self.keeper_far, self.control_far):
             sock.close()
         return self.keeper, pidfds
+
+    def let_go(self) -> None:
+        """Close this process's copies of all descriptors, in a forked child."""
+        self.ended = True
+        self.outbox.close()
+        for channel in (*self._resting, *self._stock):
+            channel.let_go()
+        for sock in (self.keeper, self.control):
+            sock.close()
+        for pidfd in (self.pidfd, self.keeper_pidfd):
+            processes.close(pidfd)
 
     def end(self) -> None:
         """End a template that nobody waits for."""

@@ -54,6 +54,13 @@ class Zygote:
         except BlockingIOError:
             return ""
 
+    def let_go(self) -> None:
+        """Close this process's copies of the descriptors, in a forked child."""
+        self.outbox.close()
+        self.sock.close()
+        for descriptor in (self._errors, self._pidfd):
+            processes.close(descriptor)
+
     def close(self) -> None:
         """End the zygote and wait for it; its templates are not touched by that. May be called again."""
         self.outbox.close()
