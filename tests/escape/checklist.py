@@ -130,6 +130,10 @@ LANGUAGE = {
         f"*test_huge_source_ends_as_an_outcome*[[]a list of*-{p}]" for p in ("restricted", "native")
     ],
     "libraries": _language("libraries"),
+    "paths and the event loop": [
+        "*test_the_kernel_stops_what_the_policy_publishes*",
+        "*test_without_the_layers_it_succeeds_under_the_same_policy*",
+    ],
     "the process that checks": [
         "*test_a_parser_that_was_taken_over_reaches_nothing",
         "*test_without_the_layers_the_same_acts_succeed",

@@ -29,7 +29,8 @@ _ctypes socket _socket shutil signal gc code codeop runpy pkgutil multiprocessin
 """
     )
 )
-PURE = ("_path_normpath", "_path_splitroot_ex")  # string functions of posixpath that 3.13 writes in C
+# String functions of posixpath that 3.13 writes in C, and a tuple of numbers.
+PURE = ("_path_normpath", "_path_splitroot_ex", "stat_result")
 PUBLISHED_FUNCTIONS: set[int] = set()
 
 
@@ -129,6 +130,26 @@ def walk(roots: dict[str, object], limit: int) -> tuple[int, dict[str, str]]:
     return len(seen), found
 
 
+def instances(modules: dict[str, object]) -> dict[str, object]:
+    """Return objects that tool code gets by calling what is published, and not by a class without arguments."""
+    asyncio, pathlib, logging = modules["asyncio"], modules["pathlib"], modules["logging"]
+    found: dict[str, object] = {}
+
+    async def look() -> None:
+        task = asyncio.current_task()
+        found["an event loop"], found["a task"] = task.get_loop(), task
+
+    asyncio.run(look())
+    path = pathlib.Path("/usr/lib")
+    found["a path"], found["a path's status"] = path, path.stat()
+    found["a logger"] = logging.getLogger("tool")
+    try:
+        raise ValueError
+    except ValueError as error:
+        found["an exception"] = error
+    return found
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
     STATE.confined = True
@@ -138,6 +159,7 @@ def main() -> None:
     roots: dict[str, object] = {"builtins": [v for k, v in table.items() if names.GUARD_OPEN not in k]}
     for name in published.DEFAULT:
         roots[name] = importer.import_name(name, True)
+    roots.update(instances(roots))
     if sys.argv[1:2] == ["--real"]:  # the positive control: the library's module as it is
         roots = {name: vars(importlib.import_module(name)).copy() for name in sys.argv[2:]}
         for space in roots.values():

@@ -22,7 +22,7 @@ DEFAULT: Final[dict[str, str | None]] = {
         "PriorityQueue LifoQueue QueueEmpty QueueFull QueueShutDown Event Lock Semaphore BoundedSemaphore "
         "Condition Barrier BrokenBarrierError as_completed shield current_task all_tasks iscoroutine "
         "iscoroutinefunction isfuture CancelledError TimeoutError InvalidStateError FIRST_COMPLETED "
-        "FIRST_EXCEPTION ALL_COMPLETED Runner ensure_future to_thread"
+        "FIRST_EXCEPTION ALL_COMPLETED Runner ensure_future to_thread get_running_loop"
     ),
     "base64": (
         "b16decode b16encode b32decode b32encode b32hexdecode b32hexencode b64decode b64encode b85decode "
