@@ -54,7 +54,8 @@ def map_rows(
     """Call TARGET once for every line of --input; write one line for each to --output.
 
     An object is the call's keyword arguments, an array its positional ones, anything else its one argument;
-    --args adds keyword arguments to every call. Lines are written as calls end: "row" tells which one.
+    --args adds keyword arguments to every call. Both must be files, not pipes. Lines are written as calls end:
+    "row" tells which one.
     Interrupted in any way, the same command goes on where it stopped; each row is in the output exactly once.
 
     \b
@@ -68,6 +69,8 @@ def map_rows(
     """
     from elf_pysandbox._map.output import Output
 
+    for option, path in (("--input", source), ("--output", result)):
+        _seekable(option, path)
     args, fixed = arguments_from(arguments, pairs)
     if args:
         raise click.UsageError("--args must be an object here: positional arguments come from the rows")
@@ -79,6 +82,14 @@ def map_rows(
         output = Output(result, restart=restart, retry_failed=retry_failed)
     with closing(output), SandboxPool(count, policy=policy, limits=limits) as pool:
         sys.exit(_run(pool, target, source, output, retries, fixed, quiet))
+
+
+def _seekable(option: str, path: Path) -> None:
+    """Refuse a pipe or device: the input is read twice and again to go on, the output is the record of that."""
+    if path.exists() and not path.is_file():
+        raise click.UsageError(
+            f"{option} {path} is a pipe or a device: a map can only be resumed with files; save it to one first"
+        )
 
 
 def _run(

@@ -19,10 +19,7 @@ _NUMBERS = {"timeout": float, "memory_mb": int, "max_workers": int}
 def session_settings(config: pytest.Config) -> Settings:
     """Return the settings of the session's pool.
 
-    Raises
-    ------
-    pytest.UsageError
-        An option that cannot be used.
+    One that cannot be used fails what asked for it, in one line.
     """
     return _resolve(config, {})
 
@@ -30,19 +27,31 @@ def session_settings(config: pytest.Config) -> Settings:
 def item_settings(item: pytest.Item) -> Settings:
     """Return the settings of one test: those of the session with its `sandbox` markers, the closest winning."""
     given: dict[str, Any] = {}
+    where = f"{item.nodeid}: marker sandbox: "
     for marker in reversed(list(item.iter_markers("sandbox"))):
         if marker.args:
-            raise pytest.UsageError(f"{item.nodeid}: the sandbox marker takes keywords only: memory_mb=64, …")
+            raise _refusal(f"{where}it takes keywords only: memory_mb=64, …")
         for name, value in marker.kwargs.items():
-            given.update(_translated(name, value, item.path.parent))
-    return _resolve(item.config, given, where=f"{item.nodeid}: marker sandbox: ")
+            try:
+                given.update(_translated(name, value, item.path.parent))
+            except (ConfigurationError, TypeError) as error:
+                raise _refusal(f"{where}{error}") from None
+    return _resolve(item.config, given, where)
+
+
+def _refusal(problem: str) -> BaseException:
+    """Return what fails the test that is being set up with one line: where this was found out helps nobody."""
+    return pytest.fail.Exception(problem, pytrace=False)
 
 
 def _translated(name: str, value: Any, folder: Path) -> dict[str, Any]:
     if name == "files":
+        unknown = set(value) - {"read", "write", "scratch_mb"} if isinstance(value, Mapping) else set()
+        if unknown:
+            raise TypeError(f"files has no {min(unknown)!r}; there are read, write and scratch_mb")
         files = Files(**value) if isinstance(value, Mapping) else value
         if not isinstance(files, Files):
-            raise pytest.UsageError(f"files must be a Files value or a mapping, not {value!r}")
+            raise TypeError(f"files must be a Files value or a mapping, not {value!r}")
         given = value if isinstance(value, Mapping) else {"read": files.read, "write": files.write}
         found: dict[str, Any] = {"scratch_mb": files.scratch_mb}
         # Paths of a marker count from the folder of its test.
@@ -62,11 +71,10 @@ def _resolve(config: pytest.Config, given: Mapping[str, Any], where: str = "") -
             try:
                 project[ALIASES.get(name, name)] = _NUMBERS[name](value) if name in _NUMBERS else value
             except ValueError:
-                raise pytest.UsageError(
-                    f"ini option sandbox_{name} must be a number, not {value!r}"
-                ) from None
+                raise _refusal(f"ini option sandbox_{name} must be a number, not {value!r}") from None
     line = {"profile": config.getoption("sandbox_profile")}
     try:
         return Settings.resolve(line, call=given, project=project, folder=config.rootpath)
     except ConfigurationError as error:
-        raise pytest.UsageError(f"{where}{error}") from None
+        own = error.setting in given and error.origin == "call"
+        raise _refusal(where + (f"{error.setting} {error.problem}" if own else str(error))) from None

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from elf_pysandbox import Event, Limits, Outcome, Policy, SandboxPool
+from elf_pysandbox import Event, Limits, Outcome, Policy, SandboxError, SandboxPool
 
 
 class SandboxView(SandboxPool):
@@ -44,11 +44,28 @@ class SandboxView(SandboxPool):
 
     def load(self, target: Any, **options: Any) -> Any:
         """As `SandboxPool.load`; a relative file is also looked for beside the test."""
-        return super().load(self._found(target), **options)
+        __tracebackhide__ = True
+        try:
+            return super().load(self._found(target), **options)
+        except SandboxError as error:
+            # What led there inside the sandbox is not what a test's author has to read.
+            raise error.with_traceback(None)  # noqa: B904 - it is the same error
+
+    def call(self, tool: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """As `SandboxPool.call`."""
+        __tracebackhide__ = True
+        outcome = self.outcome(tool, *args, **kwargs)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.value
 
     def outcome(self, tool: Any, /, *args: Any, **kwargs: Any) -> Outcome:
         """As `SandboxPool.outcome`."""
-        return self._kept(tool, super().outcome(self._found(tool), *args, **kwargs))
+        __tracebackhide__ = True
+        try:
+            return self._kept(tool, super().outcome(self._found(tool), *args, **kwargs))
+        except SandboxError as error:
+            raise error.with_traceback(None)  # noqa: B904 - it is the same error
 
     async def aoutcome(self, tool: Any, /, *args: Any, **kwargs: Any) -> Outcome:
         """As `SandboxPool.aoutcome`."""

@@ -281,3 +281,19 @@ def kill(pid):
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
+
+
+@pytest.mark.parametrize("option", ["--input", "--output"])
+def test_a_pipe_is_refused_at_once(tmp_path, option):
+    os.mkfifo(tmp_path / "pipe")
+    write_rows(tmp_path / "in", [{"n": 1}])
+    places = {
+        "--input": str(tmp_path / "in"),
+        "--output": str(tmp_path / "out"),
+        option: str(tmp_path / "pipe"),
+    }
+    words = [word for pair in places.items() for word in pair]
+    command = [sys.executable, "-m", "elf_pysandbox", "map", f"{MODULE}:echo", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert f"{option} {tmp_path / 'pipe'} is a pipe or a device" in done.stderr

@@ -137,10 +137,12 @@ def test_a_marker_grants_files_that_count_from_the_tests_folder(author):
     ("marker", "text"),
     [
         ("memory=64, tiemout=1", "no setting 'tiemout'"),
-        ("memory_mb=1", "Limits.memory_mb must be 32 or more"),
+        ("memory_mb=1", "marker sandbox: memory_mb must be 32 or more"),
         ("64", "takes keywords only"),
         ("files=3", "files must be a Files value"),
-        ("profile='loose'", "Policy.profile must be one of"),
+        ("files={'reed': ['data']}", "files has no 'reed'; there are read, write and scratch_mb"),
+        ("files={'read': 'data'}", "must be a tuple of paths, not the single path 'data'"),
+        ("profile='loose'", "profile must be one of"),
     ],
 )
 def test_a_marker_that_cannot_be_used_is_an_error_of_its_test_that_says_why(author, marker, text):
@@ -150,8 +152,21 @@ def test_a_marker_that_cannot_be_used_is_an_error_of_its_test_that_says_why(auth
         def test_marked(sandbox):
             pass
     """
-    result = ends(author, body, errors=1)
-    assert text in result.stdout.str()
+    shown = ends(author, body, errors=1).stdout.str()
+    assert text in shown
+    # One line, and no way through the plugin.
+    assert "def " not in shown
+    assert "exception occurred" not in shown
+
+
+def test_a_target_that_cannot_be_loaded_is_told_at_the_line_of_the_test(author):
+    body = """
+        def test_slip(run_tool):
+            run_tool("tools.py")
+    """
+    shown = ends(author, body, failed=1).stdout.str()
+    assert "'tools.py' names no function" in shown
+    assert "_pool.py" not in shown
 
 
 HELPERS = """
