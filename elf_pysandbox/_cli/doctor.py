@@ -14,7 +14,13 @@ import click
 def doctor(as_json: bool) -> None:
     """Show each confinement layer: available, held, and proven by trying what it forbids.
 
-    Exit code 0 when every layer that the default policy requires holds, 1 otherwise.
+    \b
+    Examples:
+      pysandbox doctor
+      pysandbox doctor --json
+
+    \b
+    Exit codes: 0 every layer that the default policy requires holds, 1 one does not.
     """
     from elf_pysandbox._doctor import diagnose, render
 

@@ -31,7 +31,7 @@ from elf_pysandbox import (
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.options import ModuleName, policy_from, writing
-from elf_pysandbox._cli.printing import colours, error_fields, escaped, shown
+from elf_pysandbox._cli.printing import colours, counted, error_fields, escaped, shown
 from elf_pysandbox._cli.reading import strict_json
 
 _FILE = click.argument("file", type=click.Path(dir_okay=False))
@@ -82,7 +82,13 @@ def run(
     quiet: bool,
     watch: bool,
 ) -> None:
-    """Run the workflow in FILE and print its final state as JSON.
+    """Run the workflow in FILE and print its final state as JSON; progress goes to standard error.
+
+    \b
+    Examples:
+      pysandbox workflow run flow.yaml --state '{"raw_data": [1, 2]}'
+      pysandbox workflow run flow.yaml --state @state.json --read data --quiet > final.json
+      pysandbox workflow run flow.yaml --state @state.json --watch
 
     \b
     Exit codes: 0 ok, 2 a document that cannot be used, else as `pysandbox run` for the node that failed.
@@ -99,19 +105,33 @@ def run(
 @workflow.command()
 @_FILE
 def validate(file: str) -> None:
-    """Check the workflow in FILE; nothing of it is run."""
+    """Check the workflow in FILE; nothing of it is run.
+
+    \b
+    Examples:
+      pysandbox workflow validate flow.yaml
+
+    \b
+    Exit codes: 0 nothing found, 2 a document that cannot be used.
+    """
     try:
         loaded = validate_workflow(file)
     except SandboxError as error:
         sys.exit(_refuse(error))
-    click.echo(f"{file}: ok, {len(loaded.document.nodes)} nodes")
+    click.echo(f"{file}: ok, {counted(len(loaded.document.nodes), 'node')}")
 
 
 @workflow.command()
 @_FILE
 @click.option("--svg", type=click.Path(dir_okay=False, writable=True), help="Draw a picture into this file.")
 def graph(file: str, svg: str | None) -> None:
-    """Print the workflow in FILE as Mermaid, or draw it."""
+    """Print the workflow in FILE as Mermaid, or draw it.
+
+    \b
+    Examples:
+      pysandbox workflow graph flow.yaml > flow.mmd
+      pysandbox workflow graph flow.yaml --svg flow.svg
+    """
     try:
         loaded = load_workflow(file)
     except SandboxError as error:
@@ -126,7 +146,12 @@ def graph(file: str, svg: str | None) -> None:
 
 @workflow.command()
 def schema() -> None:
-    """Print the JSON Schema of workflow documents, for editors."""
+    """Print the JSON Schema of workflow documents, for editors.
+
+    \b
+    Examples:
+      pysandbox workflow schema > workflow.schema.json
+    """
     click.echo(json.dumps(workflow_schema(), indent=2))
 
 

@@ -6,9 +6,10 @@ import importlib.util
 import re
 from pathlib import Path
 
+import click
 import pytest
 
-from elf_pysandbox._cli import COMMANDS
+from elf_pysandbox._cli import COMMANDS, main
 from tests.docs.pages import ROOT, Block, Workplace, blocks_of, matches
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -100,3 +101,15 @@ def test_what_a_page_shows_is_matched_with_wildcards_only_where_it_says_so():
     assert matches(["a …"], "a anything")
     assert not matches(["a"], "a\nb\n")
     assert not matches(["a.c"], "abc\n")
+
+
+def test_every_command_and_subcommand_has_an_example_in_its_help():
+    def leaves(words, command):
+        if isinstance(command, click.Group):
+            for name in command.list_commands(click.Context(command)):
+                yield from leaves([*words, name], command.get_command(click.Context(command), name))
+        else:
+            yield " ".join(words), command.help or ""
+
+    without = [name for name, text in leaves(["pysandbox"], main) if f"  {name}" not in text]
+    assert without == []
