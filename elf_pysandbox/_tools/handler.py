@@ -16,7 +16,7 @@ from elf_pysandbox._tools.calls import Arguments, Call
 from elf_pysandbox._tools.jsonable import to_json
 from elf_pysandbox._tools.providers.common import Reply, Request
 from elf_pysandbox._tools.report import error_text, result_text
-from elf_pysandbox._tools.schema import Description, check_format, describe
+from elf_pysandbox._tools.schema import Description, check_format, describe, describe_all
 from elf_pysandbox._tools.tool import Tool
 from elf_pysandbox._tools.toolset import Target, Toolset
 from elf_pysandbox._tools.tracing import Hooks, Tracer
@@ -260,6 +260,9 @@ class ToolHandler:
         check_format(format)
         if name is not None:
             return self.description(name).render(format, strict=strict)
+        unknown = [tool for tool in self._set if (tool.name, tool.key) not in self._descriptions]
+        for tool, told in zip(unknown, describe_all(self.pool, unknown), strict=True):
+            self._descriptions[tool.name, tool.key] = told
         return [self.description(tool.name).render(format, strict=strict) for tool in self._set]
 
     def description(self, name: str) -> Description:

@@ -6,7 +6,8 @@ looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ MAX_NODES = 100_000
 MAX_DEPTH = 64
 FORMATS = ("json", "openai", "openai-responses", "anthropic", "gemini", "mcp")
 
+_TOGETHER = 50  # tools of a module that one worker describes, within the limits of one call
+_PARALLEL = 8
 _TEXTS = ("name", "path", "kind", "signature", "summary", "description", "returns_description")
 
 
@@ -141,6 +144,43 @@ def describe(pool: SandboxPool, tool: Tool) -> Description:
         The tool's module does not load, or the tool is not in it.
     """
     return description_of(pool.operation("describe", tool).unwrap(), name=tool.name)
+
+
+def describe_all(pool: SandboxPool, tools: Iterable[Tool]) -> list[Description]:
+    """Have workers describe tools, those of one module together.
+
+    Raises
+    ------
+    CallError
+        A tool's module does not load, or the tool is not in it.
+    """
+    wanted = list(tools)
+    modules: dict[object, list[Tool]] = {}
+    for tool in wanted:
+        modules.setdefault(tool.module_identity, []).append(tool)
+    batches = [
+        some[at : at + _TOGETHER] for some in modules.values() for at in range(0, len(some), _TOGETHER)
+    ]
+    with ThreadPoolExecutor(_PARALLEL) as threads:
+        found = {
+            tool: description
+            for batch, descriptions in zip(
+                batches, threads.map(lambda some: _describe_batch(pool, some), batches), strict=True
+            )
+            for tool, description in zip(batch, descriptions, strict=True)
+        }
+    return [found[tool] for tool in wanted]
+
+
+def _describe_batch(pool: SandboxPool, batch: Sequence[Tool]) -> list[Description]:
+    if len(batch) == 1:
+        return [describe(pool, batch[0])]
+    outcome = pool.operation("describe", batch[0], args=tuple(tool.path for tool in batch))
+    told = outcome.value if outcome.ok and isinstance(outcome.value, dict) else {}
+    return [
+        description_of(told[tool.path], name=tool.name) if tool.path in told else describe(pool, tool)
+        for tool in batch
+    ]
 
 
 def precheck(description: Description, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -100,10 +100,14 @@ class Tool:
         return {name: "1" for name, wanted in options.items() if wanted}
 
     @cached_property
-    def _identity(self) -> tuple[object, ...]:
-        options = tuple(self.call_options)
+    def module_identity(self) -> tuple[object, ...]:
+        """Equal for tools of one module under the same policy and limits."""
         needs = (self.context.requirements, self.context.requires_python, self.environment)
-        return (self.key, self.name, self.limits, self.policy, needs, options)
+        return (self.context.key, self.limits, self.policy, needs)
+
+    @cached_property
+    def _identity(self) -> tuple[object, ...]:
+        return (self.key, self.name, *self.module_identity[1:], tuple(self.call_options))
 
     def __eq__(self, other: object) -> bool:
         if self is other:

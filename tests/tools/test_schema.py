@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from elf_pysandbox import ConfigurationError, ModuleLoadError, SandboxPool
-from elf_pysandbox._tools.load import load
+from elf_pysandbox import ConfigurationError, ModuleLoadError, SandboxPool, ToolNotFoundError
+from elf_pysandbox._tools.load import load, load_source
 from elf_pysandbox._tools.providers.common import subschemas
 from elf_pysandbox._tools.providers.gemini import FORMATS, KEYWORDS
-from elf_pysandbox._tools.schema import Description, describe, description_of, precheck
+from elf_pysandbox._tools.schema import Description, describe, describe_all, description_of, precheck
 from elf_pysandbox_worker.binding import prepare
 from elf_pysandbox_worker.describe import describe as describe_here
 from elf_pysandbox_worker.errors import BadArguments
@@ -292,6 +292,26 @@ def test_any_value_that_the_schema_refuses_is_refused_with_its_path(name: str, d
 # -- through the pool -------------------------------------------------------------------------------------------
 
 
+def test_tools_described_together_are_described_as_each_alone(pool: SandboxPool) -> None:
+    wanted = [load(f"tests/tools/signatures40.py:s{number:02d}") for number in range(1, 8)]
+    wanted.insert(3, load_source("def other(a: int): ...", "other", name="elsewhere"))
+    assert describe_all(pool, wanted) == [describe(pool, tool) for tool in wanted]
+
+
+def test_tools_of_one_module_are_described_by_one_worker(pool: SandboxPool) -> None:
+    source = "".join(f"def f{number}(x: int = {number}): ...\n" for number in range(40))
+    before = pool.statistics().calls.get("ok", 0)
+    found = describe_all(pool, [load_source(source, f"f{number}", name="many") for number in range(40)])
+    assert [one.parameters["properties"]["x"]["default"] for one in found] == list(range(40))
+    assert pool.statistics().calls["ok"] == before + 1
+
+
+def test_a_tool_that_is_not_there_is_told_by_its_own_name_among_others(pool: SandboxPool) -> None:
+    source = "def here(): ..."
+    with pytest.raises(ToolNotFoundError, match="has no 'nowhere'"):
+        describe_all(pool, [load_source(source, name, name="m") for name in ("here", "nowhere")])
+
+
 def test_a_worker_describes_a_tool_with_docstring_and_defaults(pool: SandboxPool) -> None:
     found = describe(pool, load("tests/tools/signatures40.py:s41"))
     assert found.to_dict() == DESCRIPTIONS["s41"].to_dict()
@@ -307,8 +327,6 @@ def test_a_worker_describes_a_tool_with_docstring_and_defaults(pool: SandboxPool
 
 def test_the_language_policy_does_not_change_a_description(restricted: SandboxPool) -> None:
     source = "def f(a: int, b: 'list[str] | None' = None) -> dict[str, float]:\n    '''Do it.'''\n"
-    from elf_pysandbox._tools.load import load_source
-
     found = describe(restricted, load_source(source, "f", name="m"))
     assert found.parameters["properties"]["b"]["anyOf"][0] == {"items": {"type": "string"}, "type": "array"}
     assert found.returns is not None

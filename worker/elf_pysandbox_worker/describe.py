@@ -20,6 +20,7 @@ from elf_pysandbox_worker.signatures import (
     Signature,
     signature_of,
 )
+from elf_pysandbox_worker.wire.values import unpack
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _KINDS = {
@@ -32,8 +33,22 @@ _KINDS = {
 
 
 def run(tool: Any, target: Any, call: Any, buffers: Sequence[bytes] = ()) -> dict[str, Any]:
-    """Describe the tool that a call names (see `operations`)."""
-    return describe(target.function, call.path) | {"kind": target.kind}
+    """Describe the tool that a call names (see `operations`), or all of the paths that it gives as arguments.
+
+    What a description needs is costly to import, so tools of one module are described together: the value is then a
+    dict of path to description, without those that cannot be described.
+    """
+    paths = unpack(call.arguments, buffers)[0]
+    if not paths:
+        return describe(target.function, call.path) | {"kind": target.kind}
+    found: dict[str, Any] = {}
+    for path in paths:
+        try:
+            one = tool.target(path)
+            found[path] = describe(one.function, path) | {"kind": one.kind}
+        except Exception:
+            continue  # asked for alone, it tells why
+    return found
 
 
 def describe(function: Callable[..., Any], path: str) -> dict[str, Any]:
