@@ -27,7 +27,7 @@ _RULES = (
     Rule("PSB003", "undecodable source", "Save the file as UTF-8, or correct its coding cookie (PEP 263)."),
     Rule("PSB101", "refused builtin"),
     Rule("PSB102", "reserved name", "Choose another name; the interpreter itself reads this one."),
-    Rule("PSB103", "open without a file grant", "Grant the file or folder: Policy(files=Files(read=...))."),
+    Rule("PSB103", "open without a file grant", "Grant the file or folder."),
     Rule("PSB104", "eval of text", "Use ast.literal_eval for data, or a dict of functions to choose one."),
     Rule("PSB201", "interpreter internals"),
     Rule("PSB202", "protected attribute write"),
