@@ -283,6 +283,40 @@ def _checked_writer(writer: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
+def _state(obj: Any, name: str, value: Any) -> Any:
+    """Wrap the interpreter's own `__getstate__` and its like: they hand out a namespace past `__dict__`'s guard."""
+    if not isinstance(value, (types.BuiltinMethodType, types.MethodDescriptorType)):
+        return _not_raw(obj, name, value)
+
+    def checked(*args: Any) -> Any:
+        subject = (
+            _real_getattr(value, "__self__", None) if type(value) is types.BuiltinMethodType else args[:1]
+        )
+        for one in subject if type(subject) is tuple else (subject,):
+            if isinstance(one, (type, types.ModuleType)):
+                message = f"`{name}` of a class or module gives its namespace itself."
+                raise DeniedAttribute([finding("PSB205", message, "Use vars() of it.")])
+        found = value(*args)
+        if name == "__getstate__":
+            return _without_raw(found)
+        return tuple(map(reduced, found)) if type(found) is tuple else found
+
+    def reduced(part: Any) -> Any:
+        # The interpreter looks it up among the builtins of whoever calls: those of this module are not the tool's.
+        return guarded_getattr if part is _real_getattr else _without_raw(_not_raw(obj, name, part))
+
+    return checked
+
+
+def _without_raw(state: Any) -> Any:
+    """Return a state without what tools may not read: a dict of attributes, or such dicts in a tuple."""
+    if type(state) is tuple and {type(part) for part in state} <= {dict, type(None)}:
+        return tuple(map(_without_raw, state))
+    if type(state) is not dict:
+        return state
+    return {key: item for key, item in state.items() if not is_raw(item)}
+
+
 def _operator_helper(obj: Any, name: str, value: Any) -> Any:
     import operator
 
@@ -315,5 +349,6 @@ _HANDLERS: dict[str, Callable[[Any, str, Any], Any]] = {
     **dict.fromkeys(names.ACCESSOR_NAMES, _accessor),
     **dict.fromkeys(("attrgetter", "methodcaller"), _operator_helper),
     **dict.fromkeys(("Formatter", "vformat", "get_field"), _formatter),
+    **dict.fromkeys(("__getstate__", "__reduce__", "__reduce_ex__"), _state),
     "__dict__": _namespace,
 }
