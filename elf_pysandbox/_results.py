@@ -88,7 +88,7 @@ def error_of(ending: Ending) -> Exception:
         refused = ending.refused
         return LayerUnavailableError(refused.layer, refused.reason, refused.remedy)
     info = _info_of(ending.error) if ending.error is not None else None
-    hints = info.hints if info is not None and info.hints else _HINTS_OF_STATUS.get(ending.status, ())
+    hints = _hints_of(ending, info)
     if info is None:
         return ERROR_OF_STATUS.get(ending.status, SandboxFaultError)(ending.message).with_hints(*hints)
     if ending.status == "raised":
@@ -111,6 +111,14 @@ def error_of(ending: Ending) -> Exception:
     if isinstance(error, InvalidArgumentsError) and ending.error is not None:
         error.problems = tuple((path, message) for path, message in ending.error.problems)
     return error
+
+
+def _hints_of(ending: Ending, info: ErrorInfo | None) -> tuple[Hint, ...]:
+    if ending.settings:
+        return tuple(map(Hint, ending.settings))
+    if info is not None and (info.hints or info.type == "ValueTooLarge"):
+        return info.hints or (Hint("result_bytes"),)
+    return _HINTS_OF_STATUS.get(ending.status, ())
 
 
 def _message_of(status: str, info: ErrorInfo) -> str:

@@ -42,6 +42,8 @@ class Ending(msgspec.Struct):
     error : ErrorData or None
     output : dict of int to list of str
         Stream number -> pieces of text.
+    settings : tuple of str
+        The settings that decided it, where the status does not say which.
     """
 
     status: str
@@ -57,11 +59,18 @@ class Ending(msgspec.Struct):
     queue_s: float = 0.0
     load_s: float = 0.0
     layers: Sequence[LayerReport] = ()
+    settings: tuple[str, ...] = ()
 
 
 def copy_of(verdict: Ending) -> Ending:
     """Return a template's verdict as one call's own ending."""
-    return Ending(verdict.status, verdict.message, error=verdict.error, refused=verdict.refused)
+    return Ending(
+        verdict.status,
+        verdict.message,
+        error=verdict.error,
+        refused=verdict.refused,
+        settings=verdict.settings,
+    )
 
 
 def ending_of(wait_status: int, limits: HostLimits) -> Ending:

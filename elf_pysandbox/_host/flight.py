@@ -209,7 +209,11 @@ class Flight:
         if not self.admitted:
             if time.monotonic() >= self.deadline:
                 self._settle(
-                    Ending("rejected", f"no worker was free within queue_s={self._limits.queue_s:g} s")
+                    Ending(
+                        "rejected",
+                        f"no worker was free within queue_s={self._limits.queue_s:g} s",
+                        settings=("max_workers", "queue_s"),
+                    )
                 )
             return False
         return self._start()
@@ -437,7 +441,7 @@ class Flight:
         # An item is some 200 bytes of objects here whatever its size on the wire.
         if self._items_bytes + 200 * len(self._items) > max(self._limits.result_bytes, 1 << 20):
             text = f"the items together are larger than result_bytes={self._limits.result_bytes}"
-            self._settle(Ending("bad_result", text))
+            self._settle(Ending("bad_result", text, settings=("result_bytes",)))
             return False
         return True
 

@@ -56,7 +56,7 @@ def verdict_of_end(wait_status: int, loaded: bool) -> Ending:
         if number == signal.SIGKILL:
             return Ending("killed", "the template was killed while it loaded the module")
         if number == signal.SIGXCPU:
-            return Ending("load_failed", "importing the module used up its CPU budget")
+            return Ending("load_failed", "importing the module used up its CPU budget", settings=("load_s",))
         return Ending("load_failed", f"importing the module ended its process with signal {number}")
     code = os.WEXITSTATUS(wait_status)
     return Ending("load_failed", f"importing the module ended its process with exit code {code}")
@@ -354,7 +354,9 @@ class Supervisor:
     def _on_load_deadline(self, template: Template) -> None:
         if not template.loaded and not template.ended:
             template.verdict = Ending(
-                "load_failed", f"importing the module took longer than load_s={template.load_s:.3g} s"
+                "load_failed",
+                f"importing the module took longer than load_s={template.load_s:.3g} s",
+                settings=("load_s",),
             )
             self._engine.template_gone(template)
 

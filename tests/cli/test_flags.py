@@ -91,3 +91,22 @@ def test_a_hint_without_a_flag_names_its_variable_and_errors_keep_their_origin()
     assert flags.in_flags(Hint("file_mb")) == "PYSANDBOX_FILE_MB=N"
     error = ConfigurationError.about("Limits", "wall_s", "must be more than 0, not 0")
     assert flags.told(error) == str(error) == "Limits.wall_s must be more than 0, not 0"
+
+
+@pytest.mark.parametrize(
+    ("source", "variable", "flag"),
+    [
+        (
+            "import time\ntime.sleep(60)\ndef f():\n    pass\n",
+            {"PYSANDBOX_LOAD_S": "0.5"},
+            "PYSANDBOX_LOAD_S=N",
+        ),
+        ("def f():\n    return 'x' * 9000\n", {"PYSANDBOX_RESULT_BYTES": "999"}, "PYSANDBOX_RESULT_BYTES=N"),
+        ("def f():\n    print('x' * 9000)\n", {"PYSANDBOX_OUTPUT_BYTES": "999"}, "PYSANDBOX_OUTPUT_BYTES=N"),
+    ],
+    ids=["load", "result", "output"],
+)
+def test_a_limit_without_a_flag_is_named_by_its_variable(tmp_path, source, variable, flag):
+    (tmp_path / "tool.py").write_text(source)
+    done = CliRunner().invoke(main, ["run", f"{tmp_path / 'tool.py'}:f"], env=variable)
+    assert f"To change that: {flag}" in done.stderr
