@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from elf_pysandbox._host.endings import Ending, Packed
     from elf_pysandbox_worker.wire.messages import ErrorData
 
+_MOST = 1e12  # CPU seconds, MiB
+
 _layer_states: dict[int, tuple[Any, tuple[LayerState, ...]]] = {}
 
 
@@ -47,7 +49,13 @@ def outcome_of(ending: Ending, call_id: int, load_s: float = 0.0) -> Outcome:
         error=error,
         stdout="".join(ending.output.get(1, ())) if ending.output else "",
         stderr="".join(ending.output.get(2, ())) if ending.output else "",
-        usage=Usage(ending.wall_s, ending.usage.cpu_s, ending.usage.peak_memory_mb, ending.queue_s, load_s),
+        usage=Usage(
+            ending.wall_s,
+            _figure(ending.usage.cpu_s),
+            _figure(ending.usage.peak_memory_mb),
+            ending.queue_s,
+            load_s,
+        ),
         layers=_layers_of(ending.layers),
         retryable=status in RETRYABLE and ending.refused is None,
         call_id=str(call_id),
@@ -55,6 +63,11 @@ def outcome_of(ending: Ending, call_id: int, load_s: float = 0.0) -> Outcome:
     if isinstance(error, CallError):
         error.outcome = outcome
     return outcome
+
+
+def _figure(told: float) -> float:
+    """Return a figure of the worker's own, 0.0 for one that no process can have: NaN is no JSON."""
+    return told if 0.0 <= told < _MOST else 0.0
 
 
 def unpack_item(packed: Packed) -> Any:

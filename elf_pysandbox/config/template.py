@@ -92,8 +92,8 @@ class Expression:
                 return self.default
         try:
             value = self.parsed.search(scope)
-        except JMESPathError as error:
-            raise ConfigurationError(f"${{{self.text}}}: {error}") from None
+        except (JMESPathError, ValueError) as error:
+            raise ConfigurationError(f"${{{self.text}}}: {_said(error)}") from None
         if value is None and self.has_default:
             return self.default
         return value
@@ -385,6 +385,14 @@ def _render(build: Any, scope: Mapping[str, Any], path: tuple[Any, ...]) -> Any:
     if isinstance(build, list):
         return [_render(item, scope, (*path, index)) for index, item in enumerate(build)]
     return build
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says; JMESPath's quote the value, which may be an int that has no decimal form."""
+    try:
+        return str(error)
+    except ValueError as unwritten:
+        return str(unwritten)
 
 
 def _as_text(value: Any) -> str:

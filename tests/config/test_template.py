@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elf_pysandbox import ConfigurationError
 from elf_pysandbox.config.template import MissingPathError, Template, TemplateError, compile_expression
 
 STATE = {
@@ -136,3 +137,9 @@ def test_any_text_compiles_or_is_a_template_error(text: str) -> None:
         Template("${" + text)
     except TemplateError:
         pass
+
+
+@pytest.mark.parametrize("text", ["to_string(a)", "length(a)", "sort(a)", "to_string(@)"])
+def test_an_int_without_a_decimal_form_is_an_error_of_the_expression(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="digits"):
+        compile_expression(text, roots=()).evaluate({"a": 10**6000})

@@ -408,6 +408,24 @@ template._Forker._fill = stay
         assert serves_on(pool)
 
 
+@pytest.mark.parametrize("told", ["nan", "inf", "-inf", "-1", "1e300"])
+def test_figures_of_usage_that_no_process_can_have_are_told_as_nothing(pool: SandboxPool, told: str) -> None:
+    source = (
+        HELPERS
+        + """
+from elf_pysandbox_worker import life
+from elf_pysandbox_worker.wire.messages import UsageData
+
+def attack(told):
+    life._usage = lambda: UsageData(float(told), float(told))
+"""
+    )
+    tool = pool.load_source(source, "attack", name="attack")
+    assert pool.outcome(tool, "1.5").usage.cpu_s == 1.5, "the control: it is the worker's word"
+    usage = pool.outcome(tool, told).usage
+    assert (usage.cpu_s, usage.peak_memory_mb) == (0.0, 0.0)
+
+
 def test_a_worker_sees_no_descriptor_but_its_own_channel(pool: SandboxPool) -> None:
     body = """
 found = []
