@@ -13,6 +13,9 @@ from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.options import ModuleName, regular
 from elf_pysandbox._cli.printing import colours, counted, refuse
 
+_COUNTED = {"PSB302": "--allow-import MODULE", "PSB103": "--files"}
+"""Rules whose findings a grant takes away -> the option that stands for the grant."""
+
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
@@ -61,6 +64,10 @@ def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json
         for found in findings:
             click.echo(_line(found))
         click.echo(_summary(findings, len(checked) + paths.count("-")), err=True)
+        if flags := [
+            flag for rule, flag in _COUNTED.items() if any(found.rule == rule for found in findings)
+        ]:
+            click.echo(f"To count what a call will be granted: {' and '.join(flags)}", err=True)
     for path, problem in unreadable.items():
         click.echo(f"error: cannot read {path}: {problem.strerror or problem}", err=True)
     if not checked and not unreadable and "-" not in paths:

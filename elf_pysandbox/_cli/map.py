@@ -12,10 +12,11 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import Outcome, SandboxError, SandboxPool, Settings, to_json
+from elf_pysandbox import Outcome, SandboxError, SandboxPool, to_json
 from elf_pysandbox._cli.options import (
     arguments_from,
     call_options,
+    default_workers,
     limits_from,
     policy_from,
     refuse_usage,
@@ -78,7 +79,7 @@ def map_rows(
     grants = (options[name] for name in ("profile", "imports", "read", "write", "scratch", "env"))
     policy = policy_from(*grants)
     with refuse_usage():
-        count = workers or Settings.resolve()["max_workers"]
+        count = workers or default_workers()
         output = Output(result, restart=restart, retry_failed=retry_failed)
     with closing(output), SandboxPool(count, policy=policy, limits=limits) as pool:
         sys.exit(_run(pool, target, source, output, retries, fixed, quiet))

@@ -109,6 +109,13 @@ def limits_from(timeout: float | None, cpu: float | None, memory: int | None) ->
         return Settings.resolve({"wall_s": timeout, "cpu_s": cpu, "memory_mb": memory}).limits
 
 
+def default_workers() -> int | None:
+    """Return how many calls the settings allow at once; None leaves it to the pool."""
+    with refuse_usage():
+        count: int | None = Settings.resolve()["max_workers"]
+    return count
+
+
 def policy_from(
     profile: str | None, imports: tuple[str, ...], read: tuple[str, ...], write: tuple[str, ...], scratch:
     int, env: tuple[str, ...],

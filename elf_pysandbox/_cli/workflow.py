@@ -30,7 +30,7 @@ from elf_pysandbox import (
     workflow_svg,
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
-from elf_pysandbox._cli.options import ModuleName, policy_from, writing
+from elf_pysandbox._cli.options import ModuleName, default_workers, limits_from, policy_from, writing
 from elf_pysandbox._cli.printing import colours, counted, error_fields, escaped, shown
 from elf_pysandbox._cli.reading import strict_json
 
@@ -96,7 +96,8 @@ def run(
     policy = policy_from(profile, imports, read, write, 0, env)
     state = _state_from(text)
     listen = None if quiet else _show
-    with SandboxPool(workers, policy=policy) as pool:
+    limits = limits_from(None, None, None)
+    with SandboxPool(workers or default_workers(), policy=policy, limits=limits) as pool:
         if watch:
             _watch(file, state, pool, listen)
         sys.exit(_run_once(file, state, pool, listen))

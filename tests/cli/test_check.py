@@ -66,3 +66,9 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_are_checked(tmp_path)
     assert f"error: cannot read {tmp_path / 'gone.py'}: No such file" in result.stderr
     (tmp_path / "gone.py").unlink()
     assert run(str(tmp_path)).exit_code == 3
+
+
+def test_findings_that_a_grant_takes_away_name_the_option_that_counts_it():
+    result = run("-", input=b"import numpy\nopen('x')\n")
+    assert "To count what a call will be granted: --allow-import MODULE and --files" in result.stderr
+    assert "granted" not in run("-", input=b"import os\n").stderr

@@ -146,3 +146,16 @@ def test_watch_runs_again_when_a_tool_or_the_document_changes(tmp_path: Path) ->
         os.kill(process.pid, signal.SIGINT)
         process.communicate(timeout=20)
     assert process.returncode == 130
+
+
+def test_settings_of_the_environment_hold_for_nodes_that_name_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flow.yaml").write_text(
+        "functions:\n  python_functions:\n    - name: long\n      function: f\n"
+        "      source: |\n        def f():\n            while True:\n                pass\n"
+    )
+    monkeypatch.setenv("PYSANDBOX_WALL_S", "0.5")
+    result = pysandbox("run", str(tmp_path / "flow.yaml"))
+    assert result.exit_code == 124, result.output
+    assert "wall_s=0.5" in result.stderr
