@@ -6,6 +6,7 @@ together.
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
 import itertools
 import os
@@ -39,7 +40,13 @@ def _forget_in_child() -> None:
         engine.forget()
 
 
+def _close_at_exit() -> None:
+    for engine in list(engines):
+        engine.close()
+
+
 os.register_at_fork(after_in_child=_forget_in_child)
+atexit.register(_close_at_exit)
 
 
 class Request(NamedTuple):

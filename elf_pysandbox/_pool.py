@@ -78,6 +78,7 @@ class SandboxPool(concurrent.futures.Executor):
         self._calls = Calls(workers, max_queued, max_templates, launched)
         # Views, streams and submitted calls share it: the engine lives as long as any of them.
         self._finalizer = weakref.finalize(self._calls, self._calls.engine.close_soon)
+        self._finalizer.atexit = False  # `_calls` closes what is left then, and waits for it
 
     def _configure(self, policy: Policy, limits: Limits, interpreter: Interpreter) -> None:
         if not isinstance(policy, Policy):

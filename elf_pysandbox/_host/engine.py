@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 import time
 import weakref
@@ -45,6 +46,8 @@ def leave(flight: Flight) -> None:
 
     A generator that nobody has any more is ended by the collector of garbage, which may run within any function here.
     """
+    if sys.is_finalizing():
+        return  # everything has been closed; a thread that was stopped for good may hold any lock
     held = any(engine.is_held() for engine in list(engines))
     if not held or not flight.engine.supervisor.run_if_running(flight.cancel):
         flight.cancel()
@@ -430,23 +433,22 @@ class Engine:
 
     # -- leases -------------------------------------------------------------------------------------
 
-    def lease(self, template: Template) -> WorkerChannel | None:
-        """Take the next worker's channel; None when the template is gone."""
+    def lease(self, flight: Flight, template: Template) -> None:
+        """Give a flight the next worker's channel; none when the template is gone."""
         with self._lock:
             if template.ended or template.deaf:
-                return None
+                return
             try:
                 template.in_flight += 1
                 template.aim()
-                channel = template.take()
-                self._leased.add(channel)
-                return channel
+                # Not by way of a return: a `KeyboardInterrupt` on the way would lose it.
+                flight.channel = template.take()
+                self._leased.add(flight.channel)
             except OSError as error:
                 template.in_flight -= 1
                 if error.errno in _OUT_OF_DESCRIPTORS:
                     raise OSError(error.errno, f"{error.strerror}: raise the limit (ulimit -n)") from None
                 self.condemn(template)
-                return None
 
     def drop(self, flight: Flight) -> None:
         """Let go of a worker that died before its call began."""

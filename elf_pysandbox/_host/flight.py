@@ -231,7 +231,7 @@ class Flight:
         self._attempts += 1
         if self._is_hopeless(before):
             return False
-        self.channel = self.engine.lease(self.template)
+        self.engine.lease(self, self.template)
         self.phase = STARTING
         if self.channel is None:
             return self._await_verdict()

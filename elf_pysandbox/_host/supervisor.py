@@ -128,9 +128,10 @@ class Supervisor:
 
         It runs what a user asked to be told by (`Future.add_done_callback`), and that may make calls of its own.
         """
-        with self._starting:
-            if self.is_current() and not self._stopping:
-                self._start()
+        if self.is_current():
+            with self._starting:
+                if not self._stopping:
+                    self._start()
 
     def run_soon(self, job: Callable[[], object]) -> None:
         """Run `job` in the supervisor's thread."""
