@@ -110,6 +110,11 @@ class SandboxPool(concurrent.futures.Executor):
         return self._limits
 
     @property
+    def python(self) -> str:
+        """The interpreter that runs the tools of this pool or view."""
+        return self._interpreter.python
+
+    @property
     def max_workers(self) -> int:
         """Calls in flight at once, of all views on this pool together."""
         return self._calls.engine.max_workers

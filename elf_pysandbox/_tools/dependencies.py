@@ -103,6 +103,7 @@ def check(
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     version, installed = _inventory(python or sys.executable)
+    there = {"python_full_version": version, "python_version": ".".join(version.split(".")[:2])}
     try:
         if requires_python and not SpecifierSet(requires_python).contains(version, prereleases=True):
             raise ModuleLoadError(
@@ -114,7 +115,7 @@ def check(
         raise ModuleLoadError(f"the tool's requirements cannot be read: {error}") from error
     missing = []
     for requirement in parsed:
-        if requirement.marker is not None and not requirement.marker.evaluate():
+        if requirement.marker is not None and not requirement.marker.evaluate(there):
             continue
         found = installed.get(_normal(requirement.name), "")
         if not found or not requirement.specifier.contains(found, prereleases=True):

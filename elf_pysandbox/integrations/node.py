@@ -18,13 +18,13 @@ from elf_pysandbox._errors import (
     LayerUnavailableError,
 )
 from elf_pysandbox._outcome import Outcome
+from elf_pysandbox._tools import dependencies
 from elf_pysandbox.config.models import OnError, PythonNodeConfig
 from elf_pysandbox.config.problems import DocumentError
 from elf_pysandbox.config.template import Template
 from elf_pysandbox.integrations.attempts import aattempt, attempt
 from elf_pysandbox.integrations.parameters import mistakes
 from elf_pysandbox.integrations.pools import shared_pool
-from elf_pysandbox.integrations.requirements import unmet
 from elf_pysandbox.integrations.results import ERRORS, PRIVATE, NodeError, OutputRule, error_of, type_check
 from elf_pysandbox.integrations.settings import view_of
 
@@ -169,19 +169,17 @@ class PythonNode:
 
     def check(self) -> Tool:
         """Do all of `initialize` that needs no pool; return the tool."""
-        tool, config = self.load(), self.config
-        missing = unmet(
-            (*tool.requirements, *(config.requirements or ())),
-            (tool.context.requires_python, config.requires_python or ""),
-        )
-        if missing:
-            raise ConfigurationError(f"node {self.id!r}: {'; '.join(missing)}")
+        tool = self.load()
+        python = self._pool.python if self._pool is not None else None
+        dependencies.check(tool.requirements, tool.context.requires_python, python=python)
         return tool
 
     def load(self) -> Tool:
         """Read the function's module, again if it was read before; nothing of it is run."""
         # What a state holds came from models, files and command lines: lax, unless the document says otherwise.
-        return replace(self._load(), strict=bool(self.config.strict))
+        config = self.config
+        tool = replace(self._load(), strict=bool(config.strict))
+        return tool.needing(config.requirements or (), config.requires_python or "")
 
     def _load(self) -> Tool:
         from elf_pysandbox._tools.load import load, load_source

@@ -13,6 +13,7 @@ from elf_pysandbox._tools.dependencies import check, managed_environment, script
 from elf_pysandbox._tools.load import load, load_source
 from elf_pysandbox._tools.tool import Tool
 from tests.tools.conftest import Project
+from tests.tools.interpreters import other_interpreters
 
 
 def test_what_is_installed_passes() -> None:
@@ -149,3 +150,11 @@ def test_a_fitting_version_keeps_this_interpreter(monkeypatch: pytest.MonkeyPatc
 def test_a_requirement_is_never_read_as_an_option(cache: Any) -> None:
     with pytest.raises(ModuleLoadError):
         managed_environment(["--index-url=http://nowhere.invalid/"], offline=True)
+
+
+@pytest.mark.parametrize("python", other_interpreters(), ids=lambda path: Path(path).parents[1].name)
+def test_markers_are_those_of_the_interpreter_that_runs_the_tool(python: str) -> None:
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    check([f"nothing-such; python_version == '{here}'"], python=python)
+    with pytest.raises(ModuleLoadError, match="nothing-such"):
+        check([f"nothing-such; python_version == '{here}'"])

@@ -71,7 +71,8 @@ class ElfTool:
             settings = settings.model_copy(update={"profile": "native"})
         self.entrypoint, self._settings, self._pool = entrypoint, settings, pool
         # ELF's state is what models and people wrote: lax, unless the node says otherwise.
-        self.tool = replace(tool_of(entrypoint, settings.python_path or ()), strict=bool(settings.strict))
+        tool = replace(tool_of(entrypoint, settings.python_path or ()), strict=bool(settings.strict))
+        self.tool = tool.needing(settings.requirements or (), settings.requires_python or "")
         self._lock = threading.Lock()
         self._view: SandboxPool | None = None
         self._signature: inspect.Signature | None = None
