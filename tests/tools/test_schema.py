@@ -188,7 +188,8 @@ def values_of(schema: Any, root: Any, depth: int = 0) -> st.SearchStrategy[Any]:
         low, high = schema.get("minimum"), schema.get("maximum")
         if "exclusiveMinimum" in schema:
             low = schema["exclusiveMinimum"] + 1
-        return st.integers(low if low is not None else -(2**70), high if high is not None else 2**70)
+        whole = st.integers(low if low is not None else -(2**70), high if high is not None else 2**70)
+        return st.one_of(whole, whole.map(float).filter(lambda value: low is None or value >= low))
     if kind == "number":
         return st.one_of(st.integers(-(2**52), 2**52), st.floats(allow_nan=False, allow_infinity=False))
     if kind == "boolean":

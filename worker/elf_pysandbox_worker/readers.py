@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import json
+import math
 import sys
 import types
 import typing
@@ -15,6 +16,9 @@ from elf_pysandbox_worker.signatures import EMPTY
 from elf_pysandbox_worker.wire.values import Record
 
 Problems = list[tuple[str, str]]
+
+_EXACT = 2**53
+"""Whole numbers below are the same as floats."""
 
 
 class Reader:
@@ -38,7 +42,7 @@ class Reader:
             return value
         data = from_records(value)
         try:
-            return self.adapter.validate_python(data) if lax else self._strictly(data)
+            return self._laxly(data) if lax else self._strictly(data)
         except ValidationError as error:
             problems += _problems_of(error, data, path)
         except Exception as error:  # a validator of the tool's own that raised something else
@@ -47,6 +51,17 @@ class Reader:
             )
         return value
 
+    def _laxly(self, value: Any) -> Any:
+        """Read as pydantic does; and what the schema admits in any case."""
+        try:
+            return self.adapter.validate_python(value)
+        except ValueError:  # which pydantic's errors are
+            try:
+                return self._strictly(value)
+            except ValueError:
+                pass
+            raise
+
     def _strictly(self, value: Any) -> Any:
         from pydantic import ValidationError
 
@@ -54,13 +69,20 @@ class Reader:
             found = self.adapter.validate_python(value, strict=True)
         except ValidationError:
             # What stands for the type in JSON: text for a date, a list for a tuple; 3.0 is 3 there.
-            if _is_json(value):
-                found = self.adapter.validate_json(json.dumps(_whole_numbers(value)), strict=True)
-            else:
-                found = self._mixed(value)
+            found = self._as_json(value) if _is_json(value) else self._mixed(value)
         if not _same_kinds(value, found):
             raise ValueError("true and false are not numbers")
         return found
+
+    def _as_json(self, value: Any) -> Any:
+        from pydantic import ValidationError
+
+        try:
+            return self.adapter.validate_json(json.dumps(_whole_numbers(value, _EXACT)), strict=True)
+        except ValidationError:
+            # Some releases of pydantic take no large int for a float; others must have one for an int.
+            whole = _whole_numbers(value, math.inf)
+            return self.adapter.validate_json(json.dumps(whole), strict=True)
 
     def _mixed(self, value: Any) -> Any:
         """Read what no JSON holds, a dict with a date as the fields of a dataclass: each part by itself."""
@@ -128,12 +150,15 @@ def _may_hold(value: Any) -> bool:
     return type(value) in (Record, list, tuple, dict)
 
 
-def _whole_numbers(value: Any) -> Any:
-    if type(value) is float and value.is_integer():
+def _whole_numbers(value: Any, below: float) -> Any:
+    """Write floats without a fraction as ints: JSON Schema makes no difference."""
+    if type(value) is float and value.is_integer() and abs(value) < below:
         return int(value)
     if type(value) in (list, tuple):
-        return [_whole_numbers(item) for item in value]
-    return {key: _whole_numbers(item) for key, item in value.items()} if type(value) is dict else value
+        return [_whole_numbers(item, below) for item in value]
+    if type(value) is dict:
+        return {key: _whole_numbers(item, below) for key, item in value.items()}
+    return value
 
 
 def _known(annotation: Any) -> Any:
