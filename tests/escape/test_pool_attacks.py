@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -424,6 +425,52 @@ def attack(told):
     assert pool.outcome(tool, "1.5").usage.cpu_s == 1.5, "the control: it is the worker's word"
     usage = pool.outcome(tool, told).usage
     assert (usage.cpu_s, usage.peak_memory_mb) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("layer", ["pid_namespace", "none"])
+def test_what_a_module_started_does_not_outlive_its_template(layer: str) -> None:
+    name = f"left{os.getpid() % 10**6}"
+    module = f"""
+import ctypes
+said, say_it = os.pipe()
+for _ in range(3):
+    if os.fork() == 0:
+        if os.fork():
+            os._exit(0)
+        for number in range(1, 64):
+            try:
+                signal.signal(number, signal.SIG_IGN)
+            except (OSError, ValueError):
+                pass
+        ctypes.CDLL(None).prctl(15, b"{name}", 0, 0, 0)
+        os.write(say_it, b"1")
+        time.sleep(1000)
+    os.read(said, 1)
+
+def attack():
+    return 'ran'
+"""
+    off = ("cgroup",) if layer == "pid_namespace" else ("cgroup", "pid_namespace")
+    policy = Policy(profile="native", layers=dict.fromkeys(off, "off"))
+    with SandboxPool(1, policy=policy, limits=Limits(wall_s=10)) as pool:
+        assert pool.call(pool.load_source(HELPERS + module, "attack", name="attack")) == "ran"
+        assert len(_called(name)) == 3, "the control: they are there as long as the template is"
+    assert _called(name) == []
+
+
+def _called(name: str) -> list[str]:
+    """Return the processes whose own name (PR_SET_NAME) is this."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if (
+                f"({name})" in (text := stat.read_text(errors="replace"))
+                and text.rpartition(")")[2].split()[0] != "Z"
+            ):
+                found.append(stat.parent.name)
+        except OSError:
+            pass
+    return found
 
 
 def test_a_worker_sees_no_descriptor_but_its_own_channel(pool: SandboxPool) -> None:
