@@ -24,9 +24,10 @@ def validator_of(schema: Any) -> Any:
 
     made: Any = SchemaValidator
     try:
-        # Since pydantic 2.11 a class's own validator would be used in place of its part of the schema.
+        # Since pydantic 2.10 a class's own validator would be used in place of its part of the schema.
         return made(_exact(schema), _use_prebuilt=False)
-    except TypeError:  # before there was such an option
+    except TypeError:
+        # 2.10 and 2.11 reuse them and have no such option: models within such values are read in lax mode there.
         return made(_exact(schema))
 
 
