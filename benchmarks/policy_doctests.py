@@ -116,8 +116,9 @@ class BundleFinder:
         self._importer = importer
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Return a spec for a module of the bundle."""
-        return ModuleSpec(name, self) if name in self._importer._files else None  # type: ignore[arg-type]
+        """Return a spec for a module of the bundle; the library's own stay what they are."""
+        own = name in self._importer._files and name.partition(".")[0] not in sys.stdlib_module_names
+        return ModuleSpec(name, self) if own else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> Any:
         """Load it, or return it where it is loaded."""

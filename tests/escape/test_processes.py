@@ -222,16 +222,21 @@ def _survives(modes: dict[str, str]) -> bool:
     read, write = os.pipe()
 
     def act() -> None:
+        ready_read, ready_write = os.pipe()
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:
-                # Only the pipe of this test: the driver waits for the end of its own.
                 os.dup2(write, 0)
-                os.closerange(1, 1 << 12)
                 os.write(0, struct.pack("=i", os.getpid()))
+                os.write(ready_write, b"x")
+                # Only the pipe of this test: the driver waits for the end of its own.
+                os.closerange(1, 1 << 12)
                 signal.pause()
             os._exit(0)
         os.wait()
+        os.read(
+            ready_read, 1
+        )  # Else the template may end, and what it left with it, before that has said a word.
 
     result = run(act, confinement(modes), "template")
     assert not isinstance(result.value, Raised)
