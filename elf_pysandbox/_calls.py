@@ -37,7 +37,10 @@ _call_ids = itertools.count(1)
 def _forget_in_child() -> None:
     # A forked child shares the parent's sockets: using them would mix up two processes' calls.
     for engine in list(engines):
-        engine.forget()
+        if (
+            not engine.forgotten
+        ):  # by a child that forks in turn: the numbers it let go of are other files' by now
+            engine.forget()
 
 
 def _close_at_exit() -> None:

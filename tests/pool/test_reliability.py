@@ -237,3 +237,20 @@ def wait_idle_at_most(pool: SandboxPool, count: int) -> bool:
     while pool.statistics().idle > count and time.monotonic() < end:
         pass
     return pool.statistics().idle <= count
+
+
+def test_a_child_of_a_child_keeps_the_files_that_took_the_numbers_of_the_pools() -> None:
+    with SandboxPool(1, policy=Policy(profile="native")) as pool:
+        assert pool.call(pool.load_source("def one(): return 1\n", "one")) == 1
+        child = os.fork()
+        if child == 0:
+            lost = 99
+            try:
+                opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(40)]
+                grandchild = os.fork()
+                if grandchild == 0:
+                    os._exit(sum(not os.path.exists(f"/proc/self/fd/{number}") for number in opened))
+                lost = os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1])
+            finally:
+                os._exit(lost)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
