@@ -19,11 +19,12 @@ import msgspec
 from elf_pysandbox._errors import InvalidArgumentsError, ModuleLoadError, PoolClosedError
 from elf_pysandbox._host.blocking import BlockingWait
 from elf_pysandbox._host.endings import Ending, Packed
-from elf_pysandbox._host.engine import Engine, Route, engines, leave
+from elf_pysandbox._host.engine import Engine, engines, leave
 from elf_pysandbox._host.flight import Flight, Sink
 from elf_pysandbox._host.futures import CallFuture, Deadlines, Submitted
 from elf_pysandbox._host.launch import Launched
 from elf_pysandbox._host.processes import allow_descriptors
+from elf_pysandbox._host.route import Route
 from elf_pysandbox._outcome import Event, ItemEvent, Outcome, OutputEvent
 from elf_pysandbox._results import outcome_of, unpack_item
 from elf_pysandbox._tools.tool import Tool

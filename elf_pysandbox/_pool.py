@@ -19,7 +19,7 @@ from elf_pysandbox._policy import Policy
 
 if TYPE_CHECKING:
     from elf_pysandbox._calls import Request
-    from elf_pysandbox._host.engine import Route
+    from elf_pysandbox._host.route import Route
     from elf_pysandbox._outcome import Event, Outcome
     from elf_pysandbox._statistics import PoolStatistics
     from elf_pysandbox._tools.tool import Tool

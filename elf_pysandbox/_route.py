@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from elf_pysandbox._errors import ConfigurationError, ModuleLoadError
 from elf_pysandbox._host.endings import HostLimits
-from elf_pysandbox._host.engine import Route
+from elf_pysandbox._host.route import Route
 from elf_pysandbox_worker.wire.messages import Confinement, Load, encode
 
 if TYPE_CHECKING:

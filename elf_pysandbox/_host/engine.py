@@ -17,16 +17,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from elf_pysandbox._host import processes
-from elf_pysandbox._host.endings import Ending, HostLimits
+from elf_pysandbox._host.endings import Ending
 from elf_pysandbox._host.farewells import Farewells
-from elf_pysandbox._host.flight import SETTLED, Flight
+from elf_pysandbox._host.flight import RAISE_LIMIT, SETTLED, Flight
 from elf_pysandbox._host.launch import Launched, launch
 from elf_pysandbox._host.outbox import Outbox
+from elf_pysandbox._host.route import Route
 from elf_pysandbox._host.supervisor import CONFINE_S, Supervisor
 from elf_pysandbox._host.templates import Template, WorkerChannel
 from elf_pysandbox._host.zygotes import Zygote
 from elf_pysandbox_worker.wire.errors import WireError
-from elf_pysandbox_worker.wire.messages import Confinement, LayerReport, Load, encode
+from elf_pysandbox_worker.wire.messages import Confinement, LayerReport, encode
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -51,25 +52,6 @@ def leave(flight: Flight) -> None:
     held = any(engine.is_held() for engine in list(engines))
     if not held or not flight.engine.supervisor.run_if_running(flight.cancel):
         flight.cancel()
-
-
-class Route:
-    """Where the calls of one tool under one set of options go: the template's recipe, and the template."""
-
-    __slots__ = ("confinement", "key", "limits", "load", "python", "roots", "template")
-
-    def __init__(
-        self,
-        key: Hashable,
-        python: str,
-        roots: Sequence[str],
-        confinement: Confinement,
-        load: Load,
-        limits: HostLimits,
-    ) -> None:
-        self.key, self.python, self.roots = key, python, roots
-        self.confinement, self.load, self.limits = confinement, load, limits
-        self.template: Template | None = None
 
 
 class Engine:
@@ -222,7 +204,8 @@ class Engine:
                 try:
                     template = self._start_template(route)
                 except OSError as error:
-                    flight.fail(f"no template could be started: {error}")
+                    advice = RAISE_LIMIT if error.errno in _OUT_OF_DESCRIPTORS else ""
+                    flight.fail(f"no template could be started: {error}{advice}")
                     return None
             route.template = template
             template.waiting.add(flight)
@@ -234,7 +217,10 @@ class Engine:
             template = self._spawn(route.python, route.roots, route.confinement)
             try:
                 template.load(route.load, route.limits.load_s)
-            except OSError:
+            except OSError as error:
+                if error.errno in _OUT_OF_DESCRIPTORS:
+                    self._end_template(template)
+                    raise
                 # It ended already: its keeper has said why, or the zygote's end will be noticed.
                 template.deaf = True
         template.name, template.profile = route.load.bundle.entry, route.load.profile
@@ -260,7 +246,9 @@ class Engine:
     def _spawn(self, python: str, roots: Sequence[str], confinement: Confinement) -> Template:
         try:
             template = self._ask_for_template(python, roots, confinement)
-        except OSError:
+        except OSError as error:
+            if error.errno in _OUT_OF_DESCRIPTORS:
+                raise
             # It died since it was last used; its templates live on, it alone is replaced.
             self.zygote_gone(python)
             template = self._ask_for_template(python, roots, confinement)
@@ -333,6 +321,25 @@ class Engine:
                 self._end_template(template)
                 del self._templates[key]
                 surplus -= 1
+
+    def descriptors_came(self, template: Template, descriptors: list[int]) -> None:
+        """Keep what came with a keeper's message, unless the template was ended a moment before."""
+        with self._lock:
+            if not template.ended:
+                template.descriptors.extend(descriptors)
+                return
+        for descriptor in descriptors:
+            processes.close(descriptor)
+
+    def template_started(self, template: Template, pid: int) -> None:
+        """Take note of a template's pid and its pidfd, and of its keeper's."""
+        with self._lock:
+            template.pid = pid
+            if len(template.descriptors) >= 2:
+                template.pidfd, template.keeper_pidfd = (
+                    template.descriptors.popleft(),
+                    template.descriptors.popleft(),
+                )
 
     def template_confined(self, template: Template, layers: tuple[LayerReport, ...]) -> None:
         """Take note that a template can load now."""
@@ -447,7 +454,7 @@ class Engine:
             except OSError as error:
                 template.in_flight -= 1
                 if error.errno in _OUT_OF_DESCRIPTORS:
-                    raise OSError(error.errno, f"{error.strerror}: raise the limit (ulimit -n)") from None
+                    raise OSError(error.errno, f"{error.strerror}{RAISE_LIMIT}") from None
                 self.condemn(template)
 
     def drop(self, flight: Flight) -> None:

@@ -10,6 +10,8 @@ The bytes come from a hostile peer: whatever they are, `advance` returns an endi
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 import time
@@ -33,7 +35,8 @@ from elf_pysandbox_worker.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from elf_pysandbox._host.engine import Engine, Route
+    from elf_pysandbox._host.engine import Engine
+    from elf_pysandbox._host.route import Route
     from elf_pysandbox._host.templates import Template, WorkerChannel
 
 QUEUED, STARTING, RUNNING, DYING, SETTLED = range(5)
@@ -47,6 +50,7 @@ _READS_STREAMED = 4  # of one `advance` that feeds a sink, so that a slow reader
 _FORK_S = 10.0  # for a template that serves to have the next worker ready: some thousand times what it takes
 _STALLS = 2  # templates that may stand still under a call before it begins
 _LOOK_S = 1.0
+RAISE_LIMIT = " in the host process: raise its limit (ulimit -n)"
 _VERDICT_S = 5.0  # for a dead worker's or template's cause of death to be told
 _FRAME_SLACK = 1 << 16
 _READY = frame(encode(Ready()))[0]
@@ -277,7 +281,17 @@ class Flight:
             self.phase = RUNNING  # with its channel used, nobody else may have this worker
             self._settle(Ending("crashed", "the worker broke the protocol before its call"))
             return False
+        if self.channel.pidfd < 0:
+            return self._without_hold(-self.channel.pidfd)
         return self._send()
+
+    def _without_hold(self, number: int) -> bool:
+        """Send no call to a worker that could not be killed: the kernel gave no pidfd, for this reason (errno)."""
+        if number not in (errno.EMFILE, errno.ENFILE):
+            return self._lost_before_start()  # it is gone
+        self.phase = RUNNING  # and nobody else may have it: it ends as its channel closes
+        self._settle(Ending("fault", f"the worker could not be taken: {os.strerror(number)}{RAISE_LIMIT}"))
+        return False
 
     def _check_start(self) -> bool:
         """Decide how much longer to wait for a worker, now that none is ready.
@@ -478,13 +492,13 @@ class Flight:
                 # Not an accident: reading this call is what ends a worker.
                 return self._die("the worker process ended while it was sent its call")
         self.engine.drop(self)
+        self._reader, self._unsent = None, []
         template = self.template
         if template is None or not template.loaded:
             return self._await_verdict()
         if template.process_gone():
             # Noticed here before the supervisor was: its other workers are gone too, none needs to be tried.
-            self.engine.template_gone(template)
-        self._reader, self._unsent = None, []
+            return self._await_verdict()
         return self._start()
 
     def _await_verdict(self) -> bool:
@@ -511,7 +525,7 @@ class Flight:
             if template.verdict is not None and template.verdict.status != "killed":
                 self._settle(copy_of(template.verdict))
                 return False
-            if template.ended or template.loaded:
+            if template.ended or (template.loaded and not template.process_gone()):
                 return self._start()
         elif template.ended:
             self._settle(Ending("killed", "the template of this tool was killed, and its worker with it"))

@@ -6,6 +6,7 @@ zygote does for itself first thing.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -43,10 +44,17 @@ def launch(python: str, roots: Sequence[str]) -> Launched:
     OSError
         It cannot be started.
     """
-    near, far = socket.socketpair()
-    errors_read, errors_write = os.pipe()
-    channel, errors = _moved_up(far.detach()), _moved_up(errors_write)
-    try:
+    with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as always:
+        near, far = socket.socketpair()
+        on_failure.callback(near.close)
+        always.callback(far.close)
+        errors_read, errors_write = os.pipe()
+        on_failure.callback(os.close, errors_read)
+        always.callback(os.close, errors_write)
+        channel = _moved_up(far.fileno())
+        always.callback(os.close, channel)
+        errors = _moved_up(errors_write)
+        always.callback(os.close, errors)
         pid = os.posix_spawn(
             python,
             # -I: no environment, no user site; -S: no site at all, whose .pth files run code.
@@ -61,20 +69,11 @@ def launch(python: str, roots: Sequence[str]) -> Launched:
             setsid=True,
             setsigmask=(),
         )
-    except OSError:
-        near.close()
-        os.close(errors_read)
-        raise
-    finally:
-        os.close(channel)
-        os.close(errors)
+        on_failure.pop_all()
     os.set_blocking(errors_read, False)
     return Launched(python, pid, near, errors_read)
 
 
 def _moved_up(descriptor: int) -> int:
-    """Return a copy of a descriptor with a number out of the way; the original is closed."""
-    try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE_STANDARD)
-    finally:
-        os.close(descriptor)
+    """Return a copy of a descriptor with a number out of the way."""
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE_STANDARD)

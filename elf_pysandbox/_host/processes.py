@@ -48,7 +48,7 @@ def worker_channel() -> tuple[socket.socket, socket.socket]:
 
 
 def receive_ready(sock: socket.socket) -> tuple[bytes, int]:
-    """Receive a worker's first message without waiting: (data, pidfd of its sender or -1).
+    """Receive a worker's first message without waiting: (data, pidfd of its sender, or minus the errno that denied it).
 
     Raises
     ------
@@ -84,8 +84,8 @@ def _open_checked(pid: int) -> int:
     # of the user.
     try:
         pidfd = os.pidfd_open(pid)
-    except OSError:
-        return -1
+    except OSError as error:
+        return -(error.errno or 1)
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as stream:
             if b"elf_pysandbox_worker" in stream.read(4096):

@@ -25,6 +25,7 @@ from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.decode import decode_from_keeper, decode_from_template
 from elf_pysandbox_worker.wire.errors import WireError
 from elf_pysandbox_worker.wire.messages import (
+    EXIT_NO_PROCESS,
     Blank,
     Ended,
     FromTemplate,
@@ -50,6 +51,11 @@ _LOAD_STATUSES = frozenset({"load_failed", "denied", "memory_limit"})
 def verdict_of_end(wait_status: int, loaded: bool) -> Ending:
     """Decide what it means for waiting calls that a template ended with this wait status."""
     if loaded:
+        if os.WIFEXITED(wait_status) and os.WEXITSTATUS(wait_status) == EXIT_NO_PROCESS:
+            return Ending(
+                "fault",
+                "no worker could be forked: the machine or its container is out of processes or memory",
+            )
         return Ending("killed", "the template was killed")
     if os.WIFSIGNALED(wait_status):
         number = os.WTERMSIG(wait_status)
@@ -297,13 +303,13 @@ class Supervisor:
     def _on_keeper(self, template: Template) -> None:
         try:
             data, descriptors, _flags, _address = socket.recv_fds(template.keeper, _CHUNK, 4)
-            template.descriptors.extend(descriptors)
+            self._engine.descriptors_came(template, descriptors)
             template.keeper_reader.feed(data)
             while (found := template.keeper_reader.next()) is not None:
                 message = decode_from_keeper(found[0])
                 template.keeper_state = state.advance(state.KEEPER, template.keeper_state, message)
                 if isinstance(message, Started):
-                    self._on_started(template, message)
+                    self._engine.template_started(template, message.pid)
                 elif isinstance(message, Refused):
                     template.verdict = verdict_of_refusal(message)
                 elif isinstance(message, Ended) and template.verdict is None:
@@ -312,14 +318,6 @@ class Supervisor:
             data = b""
         if not data:
             self._engine.template_gone(template)
-
-    def _on_started(self, template: Template, message: Started) -> None:
-        template.pid = message.pid
-        if len(template.descriptors) >= 2:
-            template.pidfd, template.keeper_pidfd = (
-                template.descriptors.popleft(),
-                template.descriptors.popleft(),
-            )
 
     def _on_template(self, template: Template) -> None:
         try:

@@ -92,7 +92,12 @@ class Template:
         self.confinement = confinement
         self.name = name
         self.keeper, self.keeper_far = socket.socketpair()
-        self.control, self.control_far = socket.socketpair()
+        try:
+            self.control, self.control_far = socket.socketpair()
+        except OSError:
+            self.keeper.close()
+            self.keeper_far.close()
+            raise
         self.keeper_reader = FrameReader(_CONTROL_CAPS)
         self.control_reader = FrameReader(_CONTROL_CAPS)
         self.descriptors: deque[int] = deque()
@@ -282,6 +287,8 @@ class Template:
         if self.pidfd >= 0:
             processes.kill(self.pidfd)
         self.pidfd = self.keeper_pidfd = -1
+        pidfds += self.descriptors  # one that came alone, for want of room
+        self.descriptors.clear()
         for channel in (*self._resting, *self._stock):
             channel.end()
         self._resting.clear()
@@ -299,7 +306,7 @@ class Template:
             channel.let_go()
         for sock in (self.keeper, self.control):
             sock.close()
-        for pidfd in (self.pidfd, self.keeper_pidfd):
+        for pidfd in (self.pidfd, self.keeper_pidfd, *self.descriptors):
             processes.close(pidfd)
 
     def end(self) -> None:

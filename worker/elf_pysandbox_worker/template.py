@@ -28,6 +28,7 @@ from elf_pysandbox_worker import isolation, life, loading, state
 from elf_pysandbox_worker.channel import Channel
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire.messages import (
+    EXIT_NO_PROCESS,
     Blank,
     Confinement,
     Inquire,
@@ -53,6 +54,8 @@ def main(confinement: Confinement, template_fd: int, alive_fd: int, layers: list
         status = _live(channel, confinement, alive_fd, layers)
     except (BrokenPipeError, ConnectionResetError):
         status = 0  # the host is gone
+    except _NoProcess:
+        status = EXIT_NO_PROCESS
     except BaseException as error:
         sys.__stderr__ and sys.__stderr__.write(f"template: {error!r}\n")
     finally:
@@ -83,6 +86,10 @@ def _live(channel: Channel, confinement: Confinement, alive_fd: int, layers: lis
     channel.send(Loaded(time.monotonic() - started))
     forker.serve()
     return 0
+
+
+class _NoProcess(Exception):  # noqa: N818 - an event of this process, told by its exit code
+    """Not one worker can be forked."""
 
 
 class _Forker:
@@ -139,11 +146,11 @@ class _Forker:
         slot = self._slots.pop() if self._slots else -1
         try:
             pid = os.fork()
-        except OSError:
+        except OSError as error:
             # Out of processes (EAGAIN): the next worker that ends makes room. With none alive, nothing would.
             self._channel.descriptors.appendleft(worker_fd)
             if not self._alive:
-                raise
+                raise _NoProcess from error
             self._target = len(self._alive)
             return
         if pid == 0:

@@ -225,6 +225,9 @@ class LoadFailed(Struct, frozen=True, array_like=True, tag="load_failed"):
 EXIT_MEMORY = 251
 """Exit code of a worker that has no memory left to say so: for its arguments, or for its report."""
 
+EXIT_NO_PROCESS = 252
+"""Exit code of a template that may fork no worker: the host or its container is out of processes or memory."""
+
 
 class UsageData(Struct, frozen=True, array_like=True):
     cpu_s: float = 0.0
