@@ -38,15 +38,11 @@ _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS}
 _FAREWELL_S = 10.0  # for the kernel to end all namespaces on a busy machine
 _RESERVED = 4  # confinements of late for which a blank template waits
 
-engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-"""All of this process."""
+engines: weakref.WeakSet[Engine] = weakref.WeakSet()  # all of this process
 
 
 def leave(flight: Flight) -> None:
-    """End a call whose reader is gone; at once, unless this thread is in the middle of something.
-
-    A generator that nobody has any more is ended by the collector of garbage, which may run within any function here.
-    """
+    """End a call whose reader is gone; at once, unless garbage is collected in the middle of something here."""
     if sys.is_finalizing():
         return  # everything has been closed; a thread that was stopped for good may hold any lock
     held = any(engine.is_held() for engine in list(engines))
@@ -390,9 +386,12 @@ class Engine:
             self._end_template(template)
 
     def kill(self, template: Template) -> None:
-        """Kill a template that closed its channel; its keeper tells how it ended."""
+        """Kill a template that closed its channel, or does not read it; its keeper tells how it ended."""
         with self._lock:
-            if not template.ended:
+            template.deaf = True
+            if template.pid and template.pidfd < 0:
+                self.condemn(template)  # there was no room for its pidfd
+            elif not template.ended:
                 processes.kill(template.pidfd)
 
     def template_loaded(self, template: Template) -> None:
@@ -455,7 +454,7 @@ class Engine:
                 template.in_flight -= 1
                 if error.errno in _OUT_OF_DESCRIPTORS:
                     raise OSError(error.errno, f"{error.strerror}{RAISE_LIMIT}") from None
-                self.condemn(template)
+                self.kill(template)
 
     def drop(self, flight: Flight) -> None:
         """Let go of a worker that died before its call began."""
@@ -480,7 +479,7 @@ class Engine:
             try:
                 template.inquire(channel.index, flight)
             except OSError:
-                self.condemn(template)
+                self.kill(template)
 
     def refill(self, template: Template) -> None:
         """Restock a template whose channels run low (supervisor only)."""
@@ -492,7 +491,7 @@ class Engine:
                 template.restock()
             except OSError as error:
                 if error.errno not in _OUT_OF_DESCRIPTORS:  # those are the host's trouble, not the template's
-                    self.condemn(template)
+                    self.kill(template)
 
     def flush(self, outbox: Outbox) -> None:
         """Send on what waited for room; raises OSError when the peer is gone (supervisor only)."""
@@ -507,7 +506,7 @@ class Engine:
                 try:
                     template.trim()
                 except OSError:
-                    self.condemn(template)
+                    self.kill(template)
 
     # -- the end ------------------------------------------------------------------------------------
 
@@ -551,7 +550,7 @@ class Engine:
         self.supervisor.let_go()
 
     def is_held(self) -> bool:
-        """Whether the calling thread holds the lock, as one that collects garbage in the middle of anything may."""
+        """Whether the calling thread holds the lock, as one that collects garbage may."""
         return bool(self._lock._is_owned())  # type: ignore[attr-defined]
 
     def close_soon(self) -> None:

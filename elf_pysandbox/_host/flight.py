@@ -525,7 +525,7 @@ class Flight:
             if template.verdict is not None and template.verdict.status != "killed":
                 self._settle(copy_of(template.verdict))
                 return False
-            if template.ended or (template.loaded and not template.process_gone()):
+            if template.ended or (template.loaded and not template.deaf and not template.process_gone()):
                 return self._start()
         elif template.ended:
             self._settle(Ending("killed", "the template of this tool was killed, and its worker with it"))
