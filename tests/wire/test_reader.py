@@ -354,3 +354,31 @@ def test_values_deeper_than_the_typed_decoder_still_cross() -> None:
     for level in range(45):
         value = {"a": [value, (level,)]}
     assert unpack(pack(value, max_bytes=LIMIT).data) == value
+
+
+@pytest.mark.parametrize("megabytes", [5, 40])
+def test_megabytes_under_many_tags_are_refused_for_the_time_they_take(megabytes: int) -> None:
+    value: Any = "x" * (megabytes * MEGABYTE)
+    for _ in range(98):
+        value = (value,)
+    with pytest.raises(WireTooLarge):
+        unpack(pack(value, max_bytes=1 << 30).data)
+
+
+def test_a_megabyte_under_many_tags_still_crosses() -> None:
+    value: Any = "x" * MEGABYTE
+    for _ in range(98):
+        value = (value,)
+    assert unpack(pack(value, max_bytes=1 << 30).data) == value
+
+
+def many_fields(arrays: int, fields: int) -> bytes:
+    description = [[f"f{number}" for number in range(fields)], ["|i1"] * fields, list(range(fields)), fields]
+    one = ext(tags.NDARRAY, array(description, [0], "C", ext(tags.BYTEARRAY, b"")))
+    return tags.array_head(arrays) + one * arrays
+
+
+def test_dtypes_of_a_million_fields_are_refused_for_the_time_they_take() -> None:
+    assert [len(one.dtype) for one in unpack(many_fields(20, 1000))] == [1000] * 20
+    with pytest.raises(WireTooLarge):
+        unpack(many_fields(5000, 1000))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from elf_pysandbox_worker.wire import tags
@@ -28,6 +29,9 @@ _MAX_FIELDS: Final = 1024
 _MAX_NESTING: Final = 8
 _MAX_DIMENSIONS: Final = 32
 _MAX_ITEM: Final = 1 << 30
+_FIELD, _SUBARRAY = 2_000, 5_000  # price in `Reader.charge`: stands for the time as well
+
+Charge = Callable[[int], None]
 
 Description = Any
 """A str of the grammar; [names, descriptions, offsets, item size]; or [description, shape] of a subarray."""
@@ -48,6 +52,10 @@ def numpy() -> Any:
     return numpy
 
 
+def _free(price: int) -> None:
+    pass
+
+
 # -- dtypes -------------------------------------------------------------------------------------------------
 
 
@@ -57,7 +65,7 @@ def describe(dtype: Any) -> Description | None:
     if description is None:
         return None
     try:
-        same = bool(build(description) == dtype)
+        same = bool(build(description, _free) == dtype)
     except (WireError, TypeError, ValueError):
         return None
     return description if same else None
@@ -77,8 +85,15 @@ def _describe(dtype: Any) -> Description | None:
     return None if None in inners else [list(dtype.names), inners, offsets, dtype.itemsize]
 
 
-def build(description: Description, nesting: int = 0) -> Any:
+def build(description: Description, charge: Charge, nesting: int = 0) -> Any:
     """Return the dtype of a description that may be hostile.
+
+    Parameters
+    ----------
+    description : str or list
+    charge : callable
+        Told what each field and subarray costs: making them takes microseconds, however little is in the array.
+    nesting : int
 
     Raises
     ------
@@ -91,12 +106,13 @@ def build(description: Description, nesting: int = 0) -> Any:
     if type(description) is not list or nesting >= _MAX_NESTING:
         raise WireError("no dtype")
     if len(description) == 2:
+        charge(_SUBARRAY)
         inner, shape = description
-        return numpy().dtype((build(inner, nesting + 1), _shape(shape, _MAX_ITEM)))
-    return _build_fields(description, nesting)
+        return numpy().dtype((build(inner, charge, nesting + 1), _shape(shape, _MAX_ITEM)))
+    return _build_fields(description, charge, nesting)
 
 
-def _build_fields(description: list[Any], nesting: int) -> Any:
+def _build_fields(description: list[Any], charge: Charge, nesting: int) -> Any:
     if tuple(map(type, description)) != (list, list, list, int):
         raise WireError("no dtype")
     names, inners, offsets, size = description
@@ -104,7 +120,8 @@ def _build_fields(description: list[Any], nesting: int) -> Any:
         raise WireError("no dtype")
     if not (set(map(type, names)) <= {str} and set(map(type, offsets)) <= {int}):
         raise WireError("no dtype")
-    formats = [build(inner, nesting + 1) for inner in inners]
+    charge(_FIELD * len(names))
+    formats = [build(inner, charge, nesting + 1) for inner in inners]
     if any(
         offset < 0 or offset + kind.itemsize > size for offset, kind in zip(offsets, formats, strict=True)
     ):
@@ -181,7 +198,7 @@ def load(reader: Reader, payload: memoryview) -> Any:
     if order not in ("C", "F"):
         raise WireError("no array")
     np = numpy()
-    dtype = build(description)
+    dtype = build(description, reader.charge)
     sizes = _shape(shape, 1 << 48)
     if math.prod(sizes) * dtype.itemsize != len(data):
         raise WireError(f"array of shape {sizes} and dtype {dtype} with {len(data)} bytes")
@@ -203,7 +220,7 @@ def load_scalar(reader: Reader, payload: memoryview) -> Any:
         if description not in ("S", "U"):
             raise WireError("no numpy scalar")
         return np.str_() if description == "U" else np.bytes_()
-    dtype = build(description)
+    dtype = build(description, reader.charge)
     if dtype.itemsize != len(data) or dtype.subdtype is not None:
         raise WireError("no numpy scalar")
     return np.frombuffer(data, dtype)[0]

@@ -32,6 +32,7 @@ _T = TypeVar("_T")
 Rebuild = Callable[[Record], object]
 
 _TYPED_LEVELS: Final = 5
+_CHEAP_LEVELS: Final = 8 * _TYPED_LEVELS
 
 
 def _typed(leaf: Any) -> Any:
@@ -143,6 +144,9 @@ class Reader:
             raise WireError("key given twice, or a spelling that is not the shortest")
         del shape
         self._depth += levels
+        if self._depth > _CHEAP_LEVELS:
+            # Each payload inside another is decoded again: the time of it is charged, as memory is.
+            self.charge(len(data))
         if self._depth > tags.MAX_DEPTH:
             self._deep = True
         if self._depth > _TYPED_LEVELS * (tags.MAX_DEPTH + 2):
