@@ -128,6 +128,7 @@ class Calls:
 
         def finish(ending: Ending) -> None:
             self.pending.discard(future)
+            future._flight = None  # it holds the result as it came
             _fulfil(future, outcome_of(ending, prepared.call_id), whole)
 
         self.pending.add(future)

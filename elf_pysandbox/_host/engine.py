@@ -433,8 +433,7 @@ class Engine:
             self.supervisor.forget(template)
             self._farewells.add(*template.part())
         self._live.discard(template)
-        waiting = [*template.waiting, *template.inquiries.values()]
-        for flight in waiting:
+        for flight in template.dismiss():
             self.supervisor.wake(flight)
 
     # -- leases -------------------------------------------------------------------------------------

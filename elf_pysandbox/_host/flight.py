@@ -62,6 +62,10 @@ Sink = Callable[[str, Any], None]
 """Takes ("stdout" | "stderr", text) and ("item", Packed) as they come."""
 
 
+def _nobody() -> None:
+    pass
+
+
 class Flight:
     """One call under way.
 
@@ -149,7 +153,15 @@ class Flight:
                 self._settle(
                     Ending("fault", f"the sandbox failed at the host: {type(error).__name__}: {error}")
                 )
+            if self._ending is not None:
+                self._forget_driver()
             return self._ending
+
+    def _forget_driver(self) -> None:
+        # They refer to each other: what a call returned must not wait for the garbage collector.
+        self.notify, self.detach, self.sink = _nobody, None, None
+        self.pieces, self._reader = [], None
+        self._unsent = []
 
     def _move(self) -> None:
         reads = _READS if self.sink is None else _READS_STREAMED

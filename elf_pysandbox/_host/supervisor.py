@@ -16,6 +16,7 @@ import signal
 import socket
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -193,7 +194,7 @@ class Supervisor:
     def watch(self, template: Template) -> None:
         """Listen to a new template and its keeper."""
         self.start()
-        self.at(template.started + CONFINE_S, lambda: self._engine.confinement_late(template))
+        self._at_of(template, template.started + CONFINE_S, self._engine.confinement_late)
         template.outbox.watch = lambda writes: self._watch_writes(template.control.fileno(), writes)
         self.register(template.keeper.fileno(), select.EPOLLIN, lambda: self._on_keeper(template))
         self.register(template.control.fileno(), select.EPOLLIN, lambda: self._on_template(template))
@@ -205,7 +206,18 @@ class Supervisor:
 
     def watch_load(self, template: Template) -> None:
         """End a template that has not loaded its module in time."""
-        self.at(template.load_deadline, lambda: self._on_load_deadline(template))
+        self._at_of(template, template.load_deadline, self._on_load_deadline)
+
+    def _at_of(self, template: Template, when: float, job: Callable[[Template], None]) -> None:
+        # Weakly: most templates load in a moment, many end long before this is due.
+        this = weakref.ref(template)
+
+        def run() -> None:
+            found = this()
+            if found is not None:
+                job(found)
+
+        self.at(when, run)
 
     def watch_zygote(self, zygote: Zygote) -> None:
         """Notice the end of a zygote."""
@@ -259,17 +271,20 @@ class Supervisor:
             for descriptor, _ in self._epoll.poll(self._timeout(), 256):
                 if not self._goes_on():
                     return  # by a handler, when nobody else held the pool or it had to wait
-                if descriptor == self._wake_fd:
-                    os.eventfd_read(self._wake_fd)
-                    continue
-                handler = self._handlers.get(descriptor)
-                if handler is not None and not _survive(handler):
-                    self.unregister(descriptor)  # or it would fail again at once, for ever
+                self._handle(descriptor)
             self._sleeps_until = 0.0
             self._run_jobs(self._goes_on)
             now = time.monotonic()
             while self._goes_on() and self._timers and self._timers[0][0] <= now:
                 _survive(heapq.heappop(self._timers)[2])
+
+    def _handle(self, descriptor: int) -> None:
+        if descriptor == self._wake_fd:
+            os.eventfd_read(self._wake_fd)
+            return
+        handler = self._handlers.get(descriptor)
+        if handler is not None and not _survive(handler):
+            self.unregister(descriptor)  # or it would fail again at once, for ever
 
     def _goes_on(self) -> bool:
         return not self._stopping and self.is_current()

@@ -132,6 +132,13 @@ class Template:
         self._next_index = 0
         self._target = 0
 
+    def dismiss(self) -> list[Flight]:
+        """Return the flights that wait for something of this template, and forget them."""
+        waiting = [*self.waiting, *self.inquiries.values()]
+        self.waiting.clear()
+        self.inquiries.clear()
+        return waiting
+
     @property
     def usable(self) -> bool:
         """Whether a call may begin here."""

@@ -93,10 +93,14 @@ class Reader:
         self._decode_any = Decoder(Any, ext_hook=self._load).decode
 
     def read(self, data: bytes | memoryview) -> Any:
-        """Return the value of a whole message."""
+        """Return the value of a whole message; the only one of this reader."""
         self._counted = scan.harmless(data, self._caps)
         self._memory = self._caps.allowed(len(data) + sum(map(len, self._buffers)))
-        value = self.value(data)
+        try:
+            value = self.value(data)
+        finally:
+            # It refers back here: the buffers must not wait for the garbage collector.
+            del self._decode_any
         if self._used != len(self._buffers):
             raise WireError(f"{len(self._buffers) - self._used} buffers that the value does not mention")
         if self._deep:

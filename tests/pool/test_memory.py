@@ -1,0 +1,89 @@
+"""What a call held is let go of at once: a result of 30 MB must not wait for the garbage collector."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from elf_pysandbox import Policy, SandboxPool
+from elf_pysandbox._host.flight import Flight
+
+SOURCE = """
+def give(size):
+    return b"x" * size
+def items(size):
+    yield b"x" * size
+def fail(size):
+    raise ValueError(size)
+"""
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[SandboxPool]:
+    with SandboxPool(2, policy=Policy(profile="native")) as made:
+        yield made
+
+
+def left_to_the_collector(work: Callable[[], object]) -> list[str]:
+    """Return the kinds of objects of this project that only the garbage collector would free."""
+    work()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            work()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        return [
+            type(found).__name__ for found in gc.garbage if type(found).__module__.startswith("elf_pysandbox")
+        ]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000])
+@pytest.mark.parametrize("door", ["call", "submit", "map", "stream", "acall"])
+def test_a_call_leaves_nothing_to_the_garbage_collector(pool: SandboxPool, door: str, size: int) -> None:
+    give, items = pool.load_source(SOURCE, "give"), pool.load_source(SOURCE, "items")
+    doors: dict[str, Callable[[], object]] = {
+        "call": lambda: pool.call(give, size),
+        "submit": lambda: pool.submit(give, size).result(),
+        "map": lambda: list(pool.map(give, [size])),
+        "stream": lambda: list(pool.stream(items, size)),
+        "acall": lambda: asyncio.run(pool.acall(give, size)),
+    }
+    assert left_to_the_collector(doors[door]) == []
+
+
+def test_a_future_that_is_kept_keeps_its_result_once(pool: SandboxPool) -> None:
+    done = pool.submit(pool.load_source(SOURCE, "give"), 10)
+    assert done.result() == b"x" * 10
+    supervisor, through = pool._calls.engine.supervisor, threading.Event()
+    supervisor.run_soon(through.set)  # whatever it was about is done before that
+    assert through.wait(10)
+    gc.collect()
+    assert not [found for found in gc.get_objects() if type(found) is Flight]
+
+
+def test_calls_that_wait_for_a_template_are_forgotten_by_it_when_it_ends(pool: SandboxPool) -> None:
+    tool = pool.load_source(f"{SOURCE}import time\ndef nap(): time.sleep(0.2)\n", "nap")
+    pool.call(tool)
+    engine = pool._calls.engine
+    for _ in range(3):
+        template = max(
+            (one for one in engine._templates.values() if one.usable), key=lambda one: one.last_used
+        )
+        futures = [pool.submit(tool) for _ in range(4)]
+        os.kill(template.pid, signal.SIGKILL)
+        for future in futures:
+            future.exception()
+        assert not template.waiting
+        assert not template.inquiries
