@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import Any
 
 import click
 
-from elf_pysandbox import ItemEvent, Outcome, OutputEvent, SandboxError, SandboxPool
+from elf_pysandbox import InvalidArgumentsError, ItemEvent, Outcome, OutputEvent, SandboxError, SandboxPool
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
@@ -58,7 +59,19 @@ def run(
             click.echo(json.dumps(envelope(outcome), ensure_ascii=False))
         elif not outcome.ok:
             print_failure(outcome)
+            _tell_how_it_was_read(outcome, pairs)
     sys.exit(EXIT_OF_STATUS[outcome.status])
+
+
+def _tell_how_it_was_read(outcome: Outcome, pairs: tuple[str, ...]) -> None:
+    """Say of each --arg that does not fit that it was taken for JSON, if it was: it may have been meant as text."""
+    if not isinstance(outcome.error, InvalidArgumentsError):
+        return
+    wrong = {path for path, _ in outcome.error.problems}
+    for name, _, raw in (pair.partition("=") for pair in pairs):
+        if name in wrong and not isinstance(arguments_from(None, (f"{name}={raw}",))[1][name], str):
+            text = shlex.quote(json.dumps(raw, ensure_ascii=False))
+            click.echo(f"{raw} is JSON; as text it is --arg {name}={text}", err=True)
 
 
 def _live(pool: SandboxPool, tool: Any, args: list[Any], kwargs: dict[str, Any]) -> Outcome:

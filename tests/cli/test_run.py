@@ -61,3 +61,15 @@ def test_a_working_folder_that_was_removed_matters_to_relative_paths_only(tmp_pa
     assert run(f"{file}:f").stdout == "1\n"
     done = run("tool.py:f")
     assert (done.exit_code, done.stderr) == (2, "error: the working folder was removed; go to another one\n")
+
+
+@pytest.mark.parametrize("profile", ["restricted", "native"])
+def test_an_argument_that_was_taken_for_json_is_told_how_to_be_text(tmp_path, profile):
+    file = tmp_path / "tool.py"
+    file.write_text("def greet(name: str, times: int = 1) -> str:\n    return name * times\n")
+    done = run(f"{file}:greet", "--arg", "name=123", "--profile", profile)
+    assert done.exit_code == 4
+    assert done.stderr.splitlines()[1:] == ["""123 is JSON; as text it is --arg name='"123"'"""]
+    assert run(f"{file}:greet", "--arg", 'name="123"', "--profile", profile).stdout == "123\n"
+    done = run(f"{file}:greet", "--arg", "name=bob", "--arg", "times=x", "--profile", profile)
+    assert len(done.stderr.splitlines()) == 1
