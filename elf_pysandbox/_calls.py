@@ -10,6 +10,7 @@ import atexit
 import concurrent.futures
 import itertools
 import os
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from elf_pysandbox_worker.wire.messages import Call, encode
 from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge, pack
 
 _call_ids = itertools.count(1)
+_all: weakref.WeakSet[Calls] = weakref.WeakSet()  # of this process
 
 
 def _forget_in_child() -> None:
@@ -45,8 +47,14 @@ def _forget_in_child() -> None:
 
 
 def _close_at_exit() -> None:
-    for engine in list(engines):
-        engine.close()
+    """Let submitted calls come to their end, as `concurrent.futures.Executor` promises; Ctrl-C ends the waiting."""
+    try:
+        for calls in list(_all):
+            while not calls.engine.forgotten and (pending := list(calls.pending)):
+                concurrent.futures.wait(pending)
+    finally:
+        for engine in list(engines):
+            engine.close()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
@@ -106,6 +114,7 @@ class Calls:
         self.closing = False
         self.pending: set[CallFuture] = set()
         self._deadlines = Deadlines(self.engine.supervisor)
+        _all.add(self)
         # A channel and a pidfd for each worker, and as many again while they are replaced.
         allow_descriptors(4 * max_workers + 256)
 

@@ -181,3 +181,18 @@ def test_a_langgraph_node_without_langgraph_says_what_to_install() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     assert "pip install 'elf-pysandbox[langgraph]'" in done.stderr
+
+
+def test_a_workflow_without_langgraph_says_what_to_install(tmp_path: Path) -> None:
+    flow = tmp_path / "flow.yaml"
+    flow.write_text("functions: {python_functions: [{name: f, module: json, function: dumps}]}\n")
+    code = (
+        "import sys; sys.modules.update(langgraph=None, langchain_core=None)\n"
+        f"from elf_pysandbox._cli import main; main(['workflow', 'run', {str(flow)!r}, '--profile', 'native'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "pip install 'elf-pysandbox[langgraph]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2

@@ -91,7 +91,7 @@ class Workflow:
             See `nodes`.
         """
         nodes = self.nodes(pool, listen)
-        from elf_pysandbox.integrations import langgraph as _installed  # noqa: F401 - tells when it is missing
+        from elf_pysandbox.integrations import runnable as _installed  # noqa: F401 - tells when it is missing
         from elf_pysandbox.integrations.graph import state_graph
 
         return state_graph(self.document, nodes)

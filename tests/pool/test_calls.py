@@ -83,6 +83,19 @@ def test_output_is_kept_apart_by_stream(native_pool):
     assert (outcome.stdout, outcome.stderr) == ("hello\n", "and an error\n")
 
 
+def test_bytes_written_to_the_buffer_of_standard_output_arrive_as_text(native_pool):
+    source = """
+import sys
+def speak():
+    sys.stdout.buffer.write("é".encode())
+    print(" and text")
+    sys.stderr.buffer.write(b"\\xff")
+    sys.stderr.buffer.flush()
+"""
+    outcome = native_pool.outcome(native_pool.load_source(source, "speak"))
+    assert (outcome.status, outcome.stdout, outcome.stderr) == ("ok", "é and text\n", "\\xff")
+
+
 def test_a_builtin_exception_of_the_tool_is_caught_by_its_own_class(native_pool):
     with pytest.raises(ZeroDivisionError, match="division by zero") as caught:
         native_pool.call(tool(native_pool, "divide"), 1, 0)

@@ -109,9 +109,9 @@ HOST = f"""
 import os, signal, sys, threading, time
 sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})
 from benchmarks.victims import processes_below
-from elf_pysandbox import Policy, SandboxPool
+from elf_pysandbox import Limits, Policy, SandboxPool
 SOURCE = {SOURCE!r}
-pool = SandboxPool(4, policy=Policy(profile="native"))
+pool = SandboxPool(4, policy=Policy(profile="native"), limits=Limits(wall_s=5))
 add, wait, count = (pool.load_source(SOURCE, name, name="tools") for name in ("add", "wait", "count"))
 pool.call(add, 1)
 futures = [pool.submit(wait, 120)]
@@ -157,3 +157,21 @@ def test_a_host_that_ends_with_calls_in_flight_leaves_no_process(end: str) -> No
         assert errors == "", errors
     if end == "a call at exit":
         assert rest.strip() == "ok"
+
+
+SUBMITS = f"""
+from elf_pysandbox import Policy, SandboxPool
+pool = SandboxPool(2, policy=Policy(profile="native"))
+add = pool.load_source({SOURCE!r}, "add", name="tools")
+for number in range(20):
+    pool.submit(add, number).add_done_callback(lambda done: print(done.result(), flush=True))
+"""
+
+
+@pytest.mark.parametrize("end", ["", "pool.shutdown(wait=False)", "raise SystemExit(3)"])
+def test_submitted_calls_are_made_before_the_program_ends_as_an_executor_promises(end: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SUBMITS + end], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert sorted(map(int, done.stdout.split())) == list(range(1, 21)), done.stderr
+    assert done.stderr == ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from typing import Any
 
 Sink = Callable[[int, str], None]
 
@@ -36,6 +37,11 @@ class ToolStream(io.TextIOBase):
         """Return True."""
         return True
 
+    @property
+    def buffer(self) -> io.RawIOBase:
+        """Takes bytes, as that of a stream on a descriptor does; what is no UTF-8 arrives escaped."""
+        return _Bytes(self)
+
     def write(self, text: str) -> int:
         """Take text in; sends it at the end of a line or when 8 KiB have come together."""
         if not isinstance(text, str):
@@ -60,6 +66,22 @@ class ToolStream(io.TextIOBase):
     def pending(self) -> bool:
         """Return whether something waits to be flushed."""
         return bool(self._parts)
+
+
+class _Bytes(io.RawIOBase):
+    def __init__(self, stream: ToolStream) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        raw = bytes(data)
+        self._stream.write(raw.decode("utf-8", "backslashreplace"))
+        return len(raw)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def install() -> None:
