@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from elf_pysandbox import Limits, Policy, SandboxPool
+
+
+# A shell starts its background jobs with SIGINT ignored (POSIX, Shell Command Language, 2.11), and whatever is started
+# from here would inherit that: no test of Ctrl-C could pass.
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def sandbox_processes() -> set[int]:
