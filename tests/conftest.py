@@ -11,7 +11,6 @@ import pytest
 
 from elf_pysandbox import Limits, Policy, SandboxPool
 
-
 # A shell starts its background jobs with SIGINT ignored (POSIX, Shell Command Language, 2.11), and whatever is started
 # from here would inherit that: no test of Ctrl-C could pass.
 if (
