@@ -6,6 +6,7 @@ confined side, so nothing depends on this check having been made.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -238,10 +239,12 @@ def _too_much(path: str) -> Diagnostic:
 def _python_files(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
-        if path.is_dir():
+        if os.path.isdir(path):  # Not of pathlib, which raises below a folder that is closed.
             below = (p for p in path.rglob("*.py") if not _hidden(p.relative_to(path)))
             # No pipe, which might never end; a link to nothing is told when it is read.
-            found.update(dict.fromkeys(sorted(p for p in below if p.is_file() or not p.exists())))
+            found.update(
+                dict.fromkeys(sorted(p for p in below if os.path.isfile(p) or not os.path.exists(p)))
+            )
         else:
             found[path] = None
     return list(found)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from elf_pysandbox import Outcome, SandboxError, SandboxPool, to_json
 from elf_pysandbox._cli.options import (
+    InputFile,
     arguments_from,
     call_options,
     default_workers,
@@ -21,15 +23,16 @@ from elf_pysandbox._cli.options import (
     policy_from,
     refuse_usage,
 )
-from elf_pysandbox._cli.printing import error_fields, refuse
+from elf_pysandbox._cli.printing import error_fields, escaped, refuse
 from elf_pysandbox._cli.targets import Target
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+if TYPE_CHECKING:
+    from elf_pysandbox._map.runner import Counts
 
 
 @click.command("map")
 @click.argument("target", type=Target())
-@click.option("--input", "source", type=_FILE, required=True, help="JSON lines: one call a line.")
+@click.option("--input", "source", type=InputFile(), required=True, help="JSON lines: one call a line.")
 @click.option("--output", "-o", "result", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @call_options
 @click.option("--workers", type=click.IntRange(min=1), help="Calls in flight at once.")
@@ -72,6 +75,7 @@ def map_rows(
 
     for option, path in (("--input", source), ("--output", result)):
         _seekable(option, path)
+    _two_files(source, result)
     args, fixed = arguments_from(arguments, pairs)
     if args:
         raise click.UsageError("--args must be an object here: positional arguments come from the rows")
@@ -87,10 +91,21 @@ def map_rows(
 
 def _seekable(option: str, path: Path) -> None:
     """Refuse a pipe or device: the input is read twice and again to go on, the output is the record of that."""
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise click.UsageError(
             f"{option} {path} is a pipe or a device: a map can only be resumed with files; save it to one first"
         )
+
+
+def _two_files(source: Path, result: Path) -> None:
+    """Refuse an input that the run would write to, by whatever name: it is nowhere else."""
+    from elf_pysandbox._map.output import part_of
+
+    for written in (result, part_of(result)):
+        if os.path.exists(written) and os.path.samefile(source, written):
+            raise click.UsageError(
+                f"--output {result} would overwrite the input, {source}: name another file"
+            )
 
 
 def _run(
@@ -117,14 +132,28 @@ def _run(
             )  # fmt: skip
             with _stop_on_signals(runner.stop) as received:
                 whole = runner.run()
+            if whole:
+                output.finish()
             summary = progress.line(runner.counts)
     except SandboxError as error:
+        output.abandon()
         refuse(error)
     click.echo(summary, err=True)
+    if runner.counts.failed and runner.counts.failed == runner.counts.done:
+        click.echo(_all_failed(runner.counts), err=True)
     if not whole:
         click.echo("interrupted: run the same command again to go on", err=True)
         return 128 + received[0]
     return 1 if runner.counts.failed else 0
+
+
+def _all_failed(counts: Counts) -> str:
+    """Return the error of the first row that failed, and how to go on when its cause is mended."""
+    told = "all rows failed"
+    if counts.first_failure is not None:
+        row, status, message = counts.first_failure
+        told += f"; row {row}: {status}: {escaped(message)}"
+    return f"{told}\nto run them again: --retry-failed; with another function or other arguments: --restart"
 
 
 def _fields(outcome: Outcome) -> dict[str, Any]:

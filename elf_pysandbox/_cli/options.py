@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,23 @@ class ModuleName(click.ParamType):  # type: ignore[type-arg]
         if not all(part.isidentifier() for part in str(value).split(".")):
             self.fail(f"{value!r} is no module's name; give one name for each option", param, ctx)
         return str(value)
+
+
+class InputFile(click.Path):
+    """A file that exists; one below a folder that is closed to this user is told as that, not as missing."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; fail when it is no file that can be read."""
+        try:
+            os.stat(value)
+        except PermissionError as error:
+            self.fail(f"{os.fspath(value)!r} cannot be read: {error.strerror}", param, ctx)
+        except OSError:
+            pass  # Told by click.
+        return super().convert(value, param, ctx)
 
 
 _OPTIONS = (
@@ -99,7 +117,8 @@ def writing(path: str | Path) -> Iterator[None]:
 
 def regular(path: str) -> None:
     """Refuse a pipe or device: reading it may never end."""
-    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+    # Not of pathlib, which raises below a folder that is closed: whoever reads the path tells that.
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise click.UsageError(f"{path!r} is neither a file nor a folder")
 
 
@@ -122,13 +141,26 @@ def policy_from(
 ) -> Policy:  # fmt: skip
     """Return the policy of the settings, with the grants given on the command line."""
     for path in (*read, *write):
-        if path and not Path(path).exists():
-            raise click.UsageError(f"{path!r} does not exist; only what exists can be granted")
+        if path:
+            _must_exist(path)
     given = {"profile": profile, "allowed_imports": imports, "read": read, "write": write, "env": env}
     with refuse_usage():
-        return Settings.resolve(
+        policy = Settings.resolve(
             {name: value or None for name, value in given.items()} | {"scratch_mb": scratch or None}
         ).policy
+    for name in dict.fromkeys(env):
+        if name not in os.environ:
+            click.echo(f"warning: --env {name}: no such variable is set, so the tool gets none", err=True)
+    return policy
+
+
+def _must_exist(path: str) -> None:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise click.UsageError(f"{path!r} does not exist; only what exists can be granted") from None
+    except OSError as error:
+        raise click.UsageError(f"{path!r} cannot be granted: {error.strerror}") from None
 
 
 def arguments_from(text: str | None, pairs: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:

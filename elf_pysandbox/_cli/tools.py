@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ import click
 from elf_pysandbox import SandboxError, SandboxPool, Tool, ToolHandler, ToolHandlerError, ToolNotFoundError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import (
+    InputFile,
     arguments_from,
     call_options,
     grant_options,
@@ -26,7 +28,7 @@ from elf_pysandbox._cli.printing import counted, envelope, escaped, print_failur
 from elf_pysandbox._cli.targets import Target
 
 FORMATS = ("json", "openai", "openai-responses", "anthropic", "gemini", "mcp")
-_KEY = click.option("--key-file", type=click.Path(exists=True, dir_okay=False), help="Key of the set's HMAC.")
+_KEY = click.option("--key-file", type=InputFile(), help="Key of the set's HMAC.")
 _PATH = click.option("--python-path", multiple=True, metavar="FOLDER", help="Search modules there first.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -40,13 +42,13 @@ def _told(as_json: bool = False) -> Iterator[None]:
         refuse(error, as_json=as_json)
 
 
-def _key(key_file: str | None) -> bytes | None:
+def _key(key_file: Path | None) -> bytes | None:
     if key_file is None:
         return None
     with open(key_file, "rb") as file:
         key = file.read().strip()
     if not key:
-        raise click.UsageError(f"{key_file!r} holds no key: an empty one vouches for nothing")
+        raise click.UsageError(f"{str(key_file)!r} holds no key: an empty one vouches for nothing")
     return key
 
 
@@ -164,7 +166,7 @@ def schema(target: str, format_: str, strict: bool, python_path: tuple[str, ...]
 @click.option("--output", "-o", type=click.Path(dir_okay=False), required=True, help="The file to write.")
 @_KEY
 @_PATH
-def save(places: tuple[str, ...], output: str, key_file: str | None, python_path: tuple[str, ...]) -> None:
+def save(places: tuple[str, ...], output: str, key_file: Path | None, python_path: tuple[str, ...]) -> None:
     """Save tools of files, folders, modules or targets as one set that needs none of them. Nothing is run.
 
     \b
@@ -188,7 +190,7 @@ def save(places: tuple[str, ...], output: str, key_file: str | None, python_path
 @click.argument("file", type=click.Path(dir_okay=False))
 @_KEY
 @_JSON
-def verify(file: str, key_file: str | None, as_json: bool) -> None:
+def verify(file: str, key_file: Path | None, as_json: bool) -> None:
     """Hold a saved set of tools against its digests. Nothing is run.
 
     \b
@@ -217,7 +219,7 @@ def verify(file: str, key_file: str | None, as_json: bool) -> None:
 def call(
     file: str,
     name: str,
-    key_file: str | None,
+    key_file: Path | None,
     accept_changes: bool,
     arguments: str | None,
     pairs: tuple[str, ...],

@@ -35,12 +35,15 @@ class Counts:
     retried : int
     statuses : Counter
         Of this run's rows.
+    first_failure : tuple of int, str, str or None
+        Row, status and message of this run's first row that did not end `ok`.
     """
 
     done: int = 0
     failed: int = 0
     retried: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    first_failure: tuple[int, str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -172,3 +175,5 @@ class Runner:
         self.counts.done += 1
         self.counts.failed += status != "ok"
         self.counts.statuses[status] += 1
+        if status != "ok" and self.counts.first_failure is None:
+            self.counts.first_failure = (row.number, status, (fields.get("error") or {}).get("message", ""))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from elf_pysandbox._errors import ModuleLoadError
@@ -27,6 +28,8 @@ MAX_SIBLINGS = 2_000
 def read_source(path: str, name: str) -> bytes:
     """Read a source file whole; a missing, unreadable or absurdly large one is a `ModuleLoadError`."""
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(path)  # Below a folder that is closed, isfile() would say that there is none.
         if not os.path.isfile(path):
             raise ModuleLoadError(
                 f"no source file {path!r} for module {name!r}: check the path (it counts from "

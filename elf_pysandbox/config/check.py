@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox.config.problems import Problem, listed, nearest
@@ -92,7 +92,7 @@ def _origin_problems(function: Any, place: Place) -> Iterator[Problem]:
     if len(given) != 1:
         told = f"has {' and '.join(given)}" if given else "says nowhere where it is"
         yield place.problem(f"function {function.name!r} {told}; write one of module, file or source")
-    elif given == ["file"] and not Path(function.file).is_file():
+    elif given == ["file"] and not os.path.isfile(function.file):
         at = place.get("file") or place
         yield at.problem(f"there is no file {function.file!r}")
 
@@ -107,7 +107,7 @@ def settings_problems(place: Place) -> Iterator[Problem]:
         if files is not None and isinstance(files.value, list) and kind == "read":
             granted = files
         for item in granted.value if granted is not None else ():
-            if not Path(item.value).exists():
+            if not os.path.exists(item.value):
                 yield item.problem(
                     f"there is no file or folder {item.value!r}; only what exists can be granted"
                 )

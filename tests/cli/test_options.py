@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import pkgutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import elf_pysandbox._cli
+import elf_pysandbox._map
 from elf_pysandbox._cli import main
 
 TOOL = f"{Path(__file__).parents[2] / 'examples' / 'text_tools.py'}:word_count"
@@ -64,3 +69,82 @@ def test_a_bad_variable_is_one_clear_error_that_names_it(name, value, words):
     assert words in done.output
     assert (value if name.endswith("PYPROJECT") else name) in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_variable_that_is_not_set_is_told_once_and_the_call_is_made():
+    done = run("--arg", "text=a", "--env", "NOT_SET_ANYWHERE", "--env", "NOT_SET_ANYWHERE")
+    assert done.exit_code == 0, done.output
+    assert done.stderr == "warning: --env NOT_SET_ANYWHERE: no such variable is set, so the tool gets none\n"
+
+
+@pytest.mark.parametrize("value", ["", "x"])
+def test_a_variable_that_is_set_is_passed_on_without_a_word(value):
+    done = run("--arg", "text=a", "--env", "SET_HERE", SET_HERE=value)
+    assert done.exit_code == 0, done.output
+    assert done.stderr == ""
+
+
+def test_a_grant_of_what_is_not_there_is_refused():
+    done = run("--arg", "text=a", "--read", "/nowhere/at/all")
+    assert done.exit_code == 2
+    assert "'/nowhere/at/all' does not exist" in done.output
+
+
+@pytest.fixture
+def closed(tmp_path):
+    """A folder with a Python file that an ordinary user may not look into."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    (folder / "x.py").write_text("def f():\n    return 1\n")
+    folder.chmod(0)
+    yield folder
+    folder.chmod(0o755)
+
+
+def as_ordinary_user(words):
+    """Return exit code and output of a command that a child runs without the rights of root."""
+    for package in (elf_pysandbox._cli, elf_pysandbox._map):  # All is imported before the rights go.
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    CliRunner().invoke(main, ["list", TOOL.rpartition(":")[0]])
+    CliRunner().invoke(main, ["check", "/nowhere.py"])
+    CliRunner().invoke(main, ["run", "/nowhere.py:f", "--read", "/"])
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setresuid(1000, 1000, 1000)
+            done = CliRunner().invoke(main, words)
+            os.write(theirs, f"{done.exit_code} {done.output} {done.exception!r}".encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as file:
+        code, _, told = file.read().partition(" ")
+    os.waitpid(pid, 0)
+    return int(code), told
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["run", TOOL, "--read", "{}/x"], 2),
+        (["run", TOOL, "--write", "{}/x"], 2),
+        (["map", TOOL, "--input", __file__, "--output", "{}/o.jsonl"], 2),
+        (["map", TOOL, "--input", "{}/x", "--output", "/nowhere/o"], 2),
+        (["verify", TOOL, "--key-file", "{}/key"], 2),
+        (["check", "{}/x"], 2),
+        (["list", "{}/x.py"], 5),
+        (["save", "{}/x.py", "-o", "/nowhere/o"], 5),
+        (["run", "{}/x.py:f"], 5),
+    ],
+    ids=lambda words: " ".join(words[:1] + words[2:3]) if isinstance(words, list) else None,
+)
+def test_a_path_below_a_closed_folder_is_told_in_one_line_as_that(closed, words, code):
+    ended, told = as_ordinary_user([word.format(closed) for word in words])
+    assert ended == code, told
+    assert "Permission denied" in told
+    assert "PermissionError" not in told
+    assert "no source file" not in told
+    assert "does not exist" not in told

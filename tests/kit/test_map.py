@@ -158,6 +158,68 @@ def test_a_file_that_is_no_output_of_a_map_is_left_alone(tmp_path):
     assert (tmp_path / "out").read_text() == "precious\n"
 
 
+@pytest.mark.parametrize("options", [(), ("--restart",), ("--retry-failed",)])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "precious\n",
+        "precious",
+        '{"n": 1}\n{"n": 2}\n',
+        '{"n": 1}',
+        '{"row": 1, "input": "a", "status": "new"}\n',
+    ],
+)
+def test_a_file_of_somebody_else_is_neither_emptied_nor_offered_to_be(tmp_path, text, options):
+    write_rows(tmp_path / "in", [{"n": 1}])
+    (tmp_path / "out").write_text(text)
+    ended = run_map(tmp_path, "double", *options)
+    assert ended.exit_code == 2
+    assert "name another file" in ended.output
+    assert "--restart" not in ended.output
+    assert (tmp_path / "out").read_text() == text
+
+
+@pytest.mark.parametrize("options", [(), ("--restart",)])
+def test_a_torn_only_line_of_a_map_is_run_again(tmp_path, options):
+    write_rows(tmp_path / "in", [{"n": 1}])
+    run_map(tmp_path, "double")
+    whole = (tmp_path / "out").read_bytes()
+    (tmp_path / "out").write_bytes(whole[:-5])
+    assert run_map(tmp_path, "double", *options).exit_code == 0
+    assert (tmp_path / "out").read_bytes() == whole
+
+
+@pytest.mark.parametrize("options", [(), ("--restart",), ("--retry-failed",)])
+@pytest.mark.parametrize("kind", ["name", "symlink", "hardlink", "part"])
+def test_an_input_that_is_the_output_too_is_refused_and_stays_as_it_is(tmp_path, kind, options):
+    source = write_rows(tmp_path / "self.jsonl", [{"n": 1}])
+    before = source.read_bytes()
+    result = {"name": source, "part": tmp_path / "out"}.get(kind, tmp_path / "other.jsonl")
+    if kind == "symlink":
+        result.symlink_to(source)
+    elif kind == "hardlink":
+        result.hardlink_to(source)
+    elif kind == "part":
+        source = source.rename(tmp_path / "out.part")
+    words = ["--input", str(source), "--output", str(result), *options]
+    ended = CliRunner().invoke(main, ["map", f"{MODULE}:double", *words])
+    assert ended.exit_code == 2
+    assert "would overwrite the input" in ended.output
+    assert source.read_bytes() == before
+
+
+def test_when_all_rows_fail_the_first_error_is_told_once_with_how_to_go_on(tmp_path):
+    write_rows(tmp_path / "in", [{"n": 1}, {"n": 2}, {"n": 3}])
+    ended = run_map(tmp_path, "double", "--arg", "unknown=1")
+    assert ended.exit_code == 1
+    assert ended.output.count("invalid_arguments: ") == 1
+    assert ended.output.count("unknown") == 1
+    assert "--retry-failed" in ended.output
+    (tmp_path / "out").unlink()
+    write_rows(tmp_path / "in", [{"n": 1}, {"m": 2}])
+    assert "--retry-failed" not in run_map(tmp_path, "double").output
+
+
 def test_two_runs_never_write_to_one_output(tmp_path):
     first = Output(tmp_path / "out")
     with pytest.raises(ConfigurationError, match="another map"):
@@ -170,7 +232,25 @@ def test_a_tool_that_is_not_there_ends_the_run_with_nothing_written(tmp_path):
     write_rows(tmp_path / "in", [{"n": n} for n in range(100)])
     ended = run_map(tmp_path, "no_such")
     assert ended.exit_code == 5
-    assert (tmp_path / "out").read_text() == ""
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["no_such", "double"])
+def test_a_restart_costs_no_results_when_the_run_fails_before_its_first_row(tmp_path, name):
+    write_rows(tmp_path / "in", [{"n": 1}])
+    run_map(tmp_path, "double")
+    before = (tmp_path / "out").read_bytes()
+    module = MODULE if name == "no_such" else tmp_path / "no_such.py"
+    assert run_map(tmp_path, name, "--restart", module=module).exit_code == 5
+    assert (tmp_path / "out").read_bytes() == before
+
+
+def test_a_restart_over_no_rows_empties_the_output(tmp_path):
+    write_rows(tmp_path / "in", [{"n": 1}])
+    run_map(tmp_path, "double")
+    write_rows(tmp_path / "in", [])
+    assert run_map(tmp_path, "double", "--restart").exit_code == 0
+    assert (tmp_path / "out").read_bytes() == b""
 
 
 def test_a_value_with_a_lone_surrogate_is_written_as_json_can_say_it(tmp_path):
