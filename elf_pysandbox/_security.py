@@ -239,7 +239,8 @@ def _too_much(path: str) -> Diagnostic:
 def _python_files(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
-        if os.path.isdir(path):  # Not of pathlib, which raises below a folder that is closed.
+        # Not of pathlib, which raises below a folder that is closed; one that is closed itself is told when read.
+        if os.path.isdir(path) and os.access(path, os.R_OK):
             below = (p for p in path.rglob("*.py") if not _hidden(p.relative_to(path)))
             # No pipe, which might never end; a link to nothing is told when it is read.
             found.update(

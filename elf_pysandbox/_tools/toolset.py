@@ -165,9 +165,11 @@ class Toolset:
             yield from self._of_module(place)
 
     def _of_folder(self, folder: str, broken: dict[str, str] | None) -> Iterator[Tool]:
-        names = sorted(
-            entry for entry in os.listdir(folder) if entry.endswith(".py") and entry[0] not in "_."
-        )
+        try:
+            entries = os.listdir(folder)
+        except OSError as error:
+            raise ModuleLoadError(f"cannot read the folder {folder!r}: {error.strerror}") from error
+        names = sorted(entry for entry in entries if entry.endswith(".py") and entry[0] not in "_.")
         if not names:
             raise ModuleLoadError(f"there is no Python file in the folder {folder!r}")
         for entry in names:

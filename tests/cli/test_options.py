@@ -96,13 +96,14 @@ def closed(tmp_path):
     folder = tmp_path / "closed"
     folder.mkdir()
     (folder / "x.py").write_text("def f():\n    return 1\n")
+    tmp_path.chmod(0o755)  # Open to the child, which is in it.
     folder.chmod(0)
     yield folder
     folder.chmod(0o755)
 
 
-def as_ordinary_user(words):
-    """Return exit code and output of a command that a child runs without the rights of root."""
+def as_ordinary_user(words, folder="/"):
+    """Return exit code and output of a command that a child runs in a folder without the rights of root."""
     for package in (elf_pysandbox._cli, elf_pysandbox._map):  # All is imported before the rights go.
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
@@ -113,6 +114,7 @@ def as_ordinary_user(words):
     pid = os.fork()
     if pid == 0:
         try:
+            os.chdir(folder)  # While it may: the way there can be closed as well.
             if os.geteuid() == 0:
                 os.setresuid(1000, 1000, 1000)
             done = CliRunner().invoke(main, words)
@@ -148,3 +150,12 @@ def test_a_path_below_a_closed_folder_is_told_in_one_line_as_that(closed, words,
     assert "PermissionError" not in told
     assert "no source file" not in told
     assert "does not exist" not in told
+
+
+@pytest.mark.parametrize(("command", "code"), [("check", 2), ("list", 5)])
+def test_a_closed_folder_itself_is_told_and_not_taken_for_an_empty_one(closed, command, code):
+    ended, told = as_ordinary_user([command, closed.name], closed.parent)
+    assert ended == code, told
+    assert "Permission denied" in told
+    assert "PermissionError" not in told
+    assert "no Python file" not in told
