@@ -166,7 +166,10 @@ def _pickled(function: Any, called: str, reason: CannotShip) -> Tool:
     data = dumps(function, called, reason)
     text = "".join(f"import {name}\n" for name in _modules_in_pickle(data)).encode()
     siblings = find_siblings(f"pickled_{called}", text, is_package=False, roots=_roots_of(set(), ()))
-    refusal = f"{called} has no source that could be checked, it runs in profile 'native' only ({reason})"
+    refusal = (
+        f"{called} has no source that could be checked, it runs in profile 'native' only ({reason}): "
+        "put it into a file"
+    )
     source = f"raise ImportError({refusal!a})\n".encode()
     context = ModuleContext(f"pickled_{called}", source, f"<pickled {called}>", siblings, pickled=data)
     return Tool(called, context, "function")

@@ -13,7 +13,7 @@ from elf_pysandbox._cli import COMMANDS, main
 from tests.docs.pages import ROOT, Block, Workplace, blocks_of, matches
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PYTHON_ELSEWHERE = {"README.md", "rules.md", "THREATS.md", "ARCHITECTURE.md", "workflows.md", "elf.md"}
+PYTHON_ELSEWHERE = {"rules.md", "THREATS.md", "ARCHITECTURE.md", "workflows.md", "elf.md"}
 """Pages whose Python blocks are fragments, or run by tests of their own."""
 RUN_BY_CI = re.compile(r"^(python3 -m venv|\.venv/bin/python -m pytest)")
 """Commands that install the project or run all its tests: `.ci/run` takes them from README, word for word."""

@@ -73,6 +73,7 @@ def test_data_of_more_than_a_bundle_holds_is_refused_with_what_to_do() -> None:
 def test_a_callable_without_source_is_refused_under_the_language_policy(restricted: SandboxPool) -> None:
     outcome = restricted.outcome(load(from_exec("def f(): return 1", "f")))
     assert outcome.status in ("denied", "load_failed")
+    assert str(outcome.error).endswith(": put it into a file")
 
 
 @pytest.mark.parametrize(
