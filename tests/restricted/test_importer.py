@@ -152,6 +152,18 @@ def test_c_code_imports_what_it_needs_through_the_tools_frame():
     assert load(tool) == ("ok", "('2020-02-03T00:00:00', 3, (3, 2))")
 
 
+@pytest.mark.parametrize(("module", "withheld"), [("wsgiref.util", "handlers"), ("numpy.fft", "array")])
+def test_an_allowed_submodule_brings_its_package_along_with_nothing_else_in_it(module, withheld):
+    package = module.partition(".")[0]
+    tool = f"import {module}\ndef run():\n    return [n for n in dir({package}) if n[0] != '_']\n"
+    assert load(tool, allowed_imports=[module]) == ("ok", f"['{module.partition('.')[2]}']")
+    status, said = load(f"from {package} import {withheld}\n", allowed_imports=[module])
+    assert status in ("denied", "ImportError"), said
+    status, said = load(f"import {module}\n")
+    assert status == "denied"
+    assert "PSB302" in said
+
+
 def test_an_allowed_module_of_the_standard_library_comes_as_a_facade():
     tool = "import sqlite3\ndef run():\n    return hasattr(sqlite3, 'connect'), hasattr(sqlite3, 'sys'), sqlite3.os\n"
     status, _ = load(tool, allowed_imports=["sqlite3"])

@@ -53,7 +53,7 @@ class Importer:
         hint = published.forbidden_hint(name)
         if hint is not None:
             return "PSB301", f"The module `{name}` is not available to tools.", hint
-        if self._is_allowed(name) or _has_allowed_submodule(name):
+        if self._is_allowed(name) or self._leads_to_allowed(name):
             return None
         return _not_allowed(name)
 
@@ -74,6 +74,10 @@ class Importer:
             name = name.rpartition(".")[0]
         return False
 
+    def _leads_to_allowed(self, name: str) -> bool:
+        """Whether a module below this package may be imported: then the package may be named, empty otherwise."""
+        return any(other.startswith(f"{name}.") for other in (*published.DEFAULT, *self._allowed))
+
     def _module(self, name: str) -> ModuleType:
         """Return a module by its full name, as tool code may have it."""
         if name in self._files or name in self._packages:
@@ -85,7 +89,7 @@ class Importer:
                 raise DeniedImport([finding(rule, message, hint)])
             STATE.note("imports", name, refusal[1])
             return importlib.import_module(name)
-        if name not in published.DEFAULT and _has_allowed_submodule(name) and not self._is_allowed(name):
+        if name not in published.DEFAULT and self._leads_to_allowed(name) and not self._is_allowed(name):
             return facades.package_facade(name)
         if name.partition(".")[0] in sys.stdlib_module_names:
             return facades.facade(name, files_granted=STATE.files_granted)
@@ -229,10 +233,6 @@ def _packages(files: Mapping[str, SourceFile]) -> frozenset[str]:
             found.add(parent)
             parent = parent.rpartition(".")[0]
     return frozenset(found - files.keys())
-
-
-def _has_allowed_submodule(name: str) -> bool:
-    return any(other.startswith(f"{name}.") for other in published.DEFAULT)
 
 
 def _exists(name: str) -> bool:
