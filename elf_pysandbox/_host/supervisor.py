@@ -201,6 +201,7 @@ class Supervisor:
 
     def forget(self, template: Template) -> None:
         """Stop listening to a template."""
+        template.outbox.watch = None  # it refers back to the template
         self.unregister(template.keeper.fileno())
         self.unregister(template.control.fileno())
 
@@ -230,6 +231,7 @@ class Supervisor:
 
     def forget_zygote(self, zygote: Zygote) -> None:
         """Stop listening to a zygote."""
+        zygote.outbox.watch = None
         self.unregister(zygote.sock.fileno())
 
     def let_go(self) -> None:
