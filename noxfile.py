@@ -1,4 +1,4 @@
-"""The project's vocabulary: ``nox -s tests types lint escape fuzz bench package docs``."""
+"""The project's vocabulary: ``nox -s tests versions types lint escape fuzz bench package docs``."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ def tests(session: nox.Session) -> None:
     """Run the test suite."""
     install(session, "test")
     session.run("pytest", *session.posargs)
+
+
+@nox.session(python=LATEST)
+def versions(session: nox.Session) -> None:
+    """Hold what this version of Python saved against the others, in the environments of their `tests`."""
+    install(session, "test")
+    others = [
+        Path(".nox", f"tests-{version.replace('.', '-')}", "bin", "python").absolute()
+        for version in PYTHONS
+        if version != LATEST
+    ]
+    if missing := [str(path) for path in others if not path.exists()]:
+        session.error(f"no {' and '.join(missing)}: run nox -s tests --install-only first")
+    session.run(
+        "pytest",
+        *("tests/tools/test_persist.py", "tests/tools/test_capture.py", "tests/tools/test_dependencies.py"),
+        *session.posargs,
+        env={"PYSANDBOX_TEST_PYTHONS": os.pathsep.join(map(str, others))},
+    )
 
 
 @nox.session(python=LATEST)

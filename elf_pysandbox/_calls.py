@@ -40,9 +40,8 @@ _all: weakref.WeakSet[Calls] = weakref.WeakSet()  # of this process
 def _forget_in_child() -> None:
     # A forked child shares the parent's sockets: using them would mix up two processes' calls.
     for engine in list(engines):
-        if (
-            not engine.forgotten
-        ):  # by a child that forks in turn: the numbers it let go of are other files' by now
+        # Once: in a child that forks in turn, the numbers let go of are other files' by now.
+        if not engine.forgotten:
             engine.forget()
 
 

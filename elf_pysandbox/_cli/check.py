@@ -10,7 +10,7 @@ import click
 
 from elf_pysandbox import Diagnostic, PythonSecurityValidator, SandboxError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
-from elf_pysandbox._cli.options import ModuleName, regular
+from elf_pysandbox._cli.options import allow_import, regular
 from elf_pysandbox._cli.printing import colours, counted, refuse
 
 _COUNTED = {"PSB302": "--allow-import MODULE", "PSB103": "--files"}
@@ -19,14 +19,7 @@ _COUNTED = {"PSB302": "--allow-import MODULE", "PSB103": "--files"}
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option(
-    "--allow-import",
-    "imports",
-    type=ModuleName(),
-    multiple=True,
-    metavar="MODULE",
-    help="Count MODULE as allowed.",
-)
+@allow_import("Count MODULE as allowed.")
 @click.option("--files", is_flag=True, help="Count the tool as having a file grant.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON array.")
 def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json: bool) -> None:

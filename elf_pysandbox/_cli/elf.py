@@ -8,7 +8,7 @@ import click
 
 from elf_pysandbox import ELF_TERMINAL, ConfigurationError, SandboxPool, Settings, register_elf
 from elf_pysandbox._cli.exits import USAGE
-from elf_pysandbox._cli.options import ModuleName
+from elf_pysandbox._cli.options import allow_import
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -17,14 +17,7 @@ from elf_pysandbox._cli.options import ModuleName
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="For nodes whose config names none.")
 @click.option("--memory", type=int, metavar="MIB", help="For nodes whose config names none.")
-@click.option(
-    "--allow-import",
-    "imports",
-    type=ModuleName(),
-    multiple=True,
-    metavar="MODULE",
-    help="Let every tool import MODULE.",
-)
+@allow_import("Let every tool import MODULE.")
 @click.option(
     "--pass",
     "passed",

@@ -47,6 +47,13 @@ class InputFile(click.Path):
         return super().convert(value, param, ctx)
 
 
+def allow_import(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option `--allow-import`, which fills `imports`."""
+    return click.option(
+        "--allow-import", "imports", type=ModuleName(), multiple=True, metavar="MODULE", help=help
+    )
+
+
 _OPTIONS = (
     click.option(
         "--args",
@@ -63,14 +70,7 @@ _OPTIONS = (
     click.option(
         "--profile", type=click.Choice(["restricted", "native"]), help="Language policy or plain CPython."
     ),
-    click.option(
-        "--allow-import",
-        "imports",
-        type=ModuleName(),
-        multiple=True,
-        metavar="MODULE",
-        help="Let the tool import MODULE.",
-    ),
+    allow_import("Let the tool import MODULE."),
     click.option("--read", multiple=True, metavar="PATH", help="Let the tool read PATH."),
     click.option("--write", multiple=True, metavar="PATH", help="Let the tool read and write PATH."),
     click.option(

@@ -30,7 +30,7 @@ from elf_pysandbox import (
     workflow_svg,
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
-from elf_pysandbox._cli.options import ModuleName, default_workers, limits_from, policy_from, writing
+from elf_pysandbox._cli.options import allow_import, default_workers, limits_from, policy_from, writing
 from elf_pysandbox._cli.printing import colours, counted, error_fields, escaped, shown
 from elf_pysandbox._cli.reading import strict_json
 
@@ -56,14 +56,7 @@ def workflow() -> None:
     "--state", "text", metavar="JSON", help="The state before the first node: a JSON object, @FILE, or -."
 )
 @click.option("--profile", type=click.Choice(["restricted", "native"]), help="For nodes that name none.")
-@click.option(
-    "--allow-import",
-    "imports",
-    type=ModuleName(),
-    multiple=True,
-    metavar="MODULE",
-    help="Let every node import MODULE.",
-)
+@allow_import("Let every node import MODULE.")
 @click.option("--read", multiple=True, metavar="PATH", help="Let every node read PATH.")
 @click.option("--write", multiple=True, metavar="PATH", help="Let every node read and write PATH.")
 @click.option("--env", multiple=True, metavar="NAME", help="Pass the environment variable NAME on.")

@@ -1,14 +1,12 @@
-"""Interpreters of other versions whose environments lie beside this one: ``.venv3.12`` and the like."""
+"""Interpreters of other versions, with the project installed: `nox -s versions` names them."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import os
 
-HERE = Path(__file__).parents[2]
+VARIABLE = "PYSANDBOX_TEST_PYTHONS"
 
 
 def other_interpreters() -> list[str]:
     """Return the paths of their executables."""
-    others = [HERE / f".venv{minor}" / "bin" / "python" for minor in ("3.11", "3.12", "3.13")]
-    return [str(path) for path in others if path.exists() and str(path) != sys.executable]
+    return [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
