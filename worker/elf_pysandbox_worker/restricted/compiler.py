@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType
 
-from elf_pysandbox_worker.restricted.diagnostics import Diagnostic, PolicyDenied, finding
+from elf_pysandbox_worker.restricted.diagnostics import Diagnostic, PolicyDenied, finding, listed
 from elf_pysandbox_worker.restricted.state import STATE
 from elf_pysandbox_worker.restricted.transformer import ImportVerdict, PolicyTransformer
 
@@ -159,24 +159,36 @@ def _room_to_recurse() -> Iterator[None]:
 
 
 def _located(findings: list[Diagnostic], source: bytes, path: str) -> tuple[Diagnostic, ...]:
-    """Turn the parser's byte offsets into columns that count characters from 1."""
+    """List findings, with columns that count characters from 1 in place of the parser's byte offsets."""
     if not findings:
         return ()
-    lines = source_text(source).encode().split(b"\n")
-
-    def column(line: int, offset: int) -> int:
-        text = lines[line - 1] if 0 < line <= len(lines) else b""
-        return len(text[:offset].decode("utf-8", "replace")) + 1
-
-    placed = [
+    kept = listed(findings)
+    columns = _columns(
+        {(f.line, f.column) for f in kept} | {(f.end_line, f.end_column) for f in kept}, source
+    )
+    return tuple(
         found._replace(
             path=path,
-            column=column(found.line, found.column),
-            end_column=column(found.end_line, found.end_column),
+            column=columns[found.line, found.column],
+            end_column=columns[found.end_line, found.end_column],
         )
-        for found in findings
-    ]
-    return tuple(sorted(placed, key=lambda found: (found.line, found.column, found.rule)))
+        for found in kept
+    )
+
+
+def _columns(places: set[tuple[int, int]], source: bytes) -> dict[tuple[int, int], int]:
+    """Return the column of each (line, byte offset). A line is gone through once: it may be all of a large file."""
+    lines = source_text(source).encode().split(b"\n")
+    columns: dict[tuple[int, int], int] = {}
+    current = reached = characters = 0
+    for line, offset in sorted(places):
+        if line != current:
+            current, reached, characters = line, 0, 0
+        text = lines[line - 1] if 0 < line <= len(lines) else b""
+        characters += len(text[reached:offset].decode("utf-8", "replace"))
+        reached = max(reached, offset)
+        columns[line, offset] = characters + 1
+    return columns
 
 
 def source_text(source: bytes) -> str:

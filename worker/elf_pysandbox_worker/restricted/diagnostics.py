@@ -25,6 +25,7 @@ _RULES = (
     Rule("PSB001", "syntax error", "Correct the syntax; the interpreter's own message says where."),
     Rule("PSB002", "too deeply nested", "Split the expression or the nested blocks into named parts."),
     Rule("PSB003", "undecodable source", "Save the file as UTF-8, or correct its coding cookie (PEP 263)."),
+    Rule("PSB004", "more findings", "Correct those above first, then check again."),
     Rule("PSB101", "refused builtin"),
     Rule("PSB102", "reserved name", "Choose another name; the interpreter itself reads this one."),
     Rule("PSB103", "open without a file grant", "Grant the file or folder."),
@@ -51,6 +52,9 @@ _RULES = (
 RULES: dict[str, Rule] = {rule.id: rule for rule in _RULES}
 """Every rule by id. A number that was given up (PSB402, whose syntax no interpreter had) is not given again."""
 
+
+MOST_FINDINGS = 500
+"""How many findings of one file are listed; nobody reads more, and each takes its time."""
 
 _SETTINGS = {"PSB103": ("read", ""), "PSB302": ("allowed_imports", "")}
 
@@ -105,8 +109,9 @@ class PolicyDenied(Exception):  # noqa: N818 - it names an event
     @property
     def hints(self) -> list[tuple[str, str]]:
         """The settings that would allow what was found."""
-        found = [_SETTINGS[d.rule] for d in self.diagnostics if d.rule in _SETTINGS]
-        return list(dict.fromkeys(found)) if len(found) == len(self.diagnostics) else []
+        rules = [d.rule for d in self.diagnostics if d.rule != "PSB004"]  # which says nothing of its own
+        found = [_SETTINGS[rule] for rule in rules if rule in _SETTINGS]
+        return list(dict.fromkeys(found)) if len(found) == len(rules) else []
 
     @property
     def problems(self) -> list[tuple[str, str]]:
@@ -132,6 +137,32 @@ class DeniedName(PolicyDenied, NameError):  # noqa: N818
 def finding(rule: str, message: str, hint: str = "") -> Diagnostic:
     """Return a diagnostic without a place, for a refusal while the code runs."""
     return Diagnostic(rule, "error", 0, 0, 0, 0, message, hint or RULES[rule].hint)
+
+
+def listed(findings: list[Diagnostic]) -> list[Diagnostic]:
+    """Return findings in source order: the first `MOST_FINDINGS`, and a note of how many more there are.
+
+    The first of each rule and severity is always among them, so that what is concluded from which rules there are (an
+    exit code, whether a module loads) does not depend on the length of the list.
+    """
+    ordered = sorted(findings, key=lambda found: (found.line, found.column, found.rule))
+    if len(ordered) <= MOST_FINDINGS:
+        return ordered
+    first: dict[tuple[str, str], Diagnostic] = {}
+    for found in ordered:
+        first.setdefault((found.rule, found.severity), found)
+    kept = ordered[:MOST_FINDINGS]
+    shown = {id(found) for found in kept}
+    kept += [found for found in first.values() if id(found) not in shown]
+    shown |= {id(found) for found in kept}
+    left = [found for found in ordered if id(found) not in shown]
+    if left:
+        worst: Severity = "error" if any(found.severity == "error" for found in left) else "warning"
+        message = f"The list ends here, with {len(left)} of {len(ordered)} findings left out."
+        kept.append(
+            left[-1]._replace(rule="PSB004", severity=worst, message=message, hint=RULES["PSB004"].hint)
+        )
+    return kept
 
 
 def _summary(diagnostics: tuple[Diagnostic, ...]) -> str:
