@@ -232,6 +232,7 @@ def _be_keeper(
         if template == 0:
             os.close(alive_write)
             _be_template(alive_read, write, spec, position, function, slot, load)
+        isolation.admit(template, alive_write)
         _, status = os.waitpid(template, 0)
         _say(write, "template", status)
     except LayerMissing as error:

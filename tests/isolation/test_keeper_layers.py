@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from elf_pysandbox_worker import isolation
 from elf_pysandbox_worker.isolation import cgroup, user_namespace
 from tests.isolation.driver import Raised, become_ordinary_user, confinement, only, run
 
@@ -127,6 +128,50 @@ def test_the_group_of_a_keeper_that_was_killed_is_removed_by_the_next() -> None:
     result = run(lambda: "ran", confinement(only("cgroup")), "template")
     assert result.value == "ran"
     assert not any(os.path.exists(f"{parent}/elf_pysandbox-999999999-1") for _, parent in parents)
+
+
+def _take_the_group_away(template: int, alive: int) -> None:
+    """Do as `isolation.admit`, on groups that are gone by then."""
+    context = isolation.current()
+    assert context is not None
+    for group in cgroup._groups:
+        os.rmdir(group.name, dir_fd=group.parent)
+    cgroup.admit(context, template, alive)
+
+
+@needs_root
+@pytest.mark.parametrize("mode", ["require", "prefer"])
+def test_a_template_that_is_not_admitted_to_its_group_says_so(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not cgroup._parents():
+        pytest.skip("no writable cgroup")
+    monkeypatch.setattr(isolation, "admit", _take_the_group_away)
+    result = run(lambda: "ran", confinement(only("cgroup", mode=mode)), "template")
+    if mode == "require":
+        assert result.value is None
+        assert result.missing is not None
+        assert result.missing[0] == "cgroup"
+        assert "the group cannot be entered (" in result.missing[1]
+    else:
+        assert result.value == "ran"
+        assert not result.reports["cgroup"].held
+        assert "the group cannot be entered (" in result.reports["cgroup"].detail
+
+
+@needs_root
+def test_a_template_whose_keeper_dies_before_it_is_admitted_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not cgroup._parents():
+        pytest.skip("no writable cgroup")
+
+    def die_first(template: int, alive: int) -> None:
+        os.close(alive)
+
+    monkeypatch.setattr(isolation, "admit", die_first)
+    result = run(lambda: "ran", confinement(only("cgroup")), "template")
+    assert result.value is None
+    assert result.status is not None
+    assert os.waitstatus_to_exitcode(result.status) == 1
 
 
 def _groups() -> set[str]:

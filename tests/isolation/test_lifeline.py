@@ -25,7 +25,8 @@ def _start(layers: dict[str, str], keeper_dies_early: bool) -> tuple[int, int]:
             os.close(go_write)
             alive_read, alive_write = os.pipe()
             isolation.enter_namespaces(spec, {write, ready_write, go_read, alive_read, alive_write})
-            if os.fork() == 0:
+            template = os.fork()
+            if template == 0:
                 os.close(alive_write)
                 if keeper_dies_early:
                     os.write(ready_write, b"r")
@@ -38,6 +39,7 @@ def _start(layers: dict[str, str], keeper_dies_early: bool) -> tuple[int, int]:
                 while True:
                     signal.pause()
             os.close(go_read)
+            isolation.admit(template, alive_write)
             signal.pause()
         finally:
             os._exit(1)

@@ -44,7 +44,7 @@ def run(confinement: Confinement, keeper_fd: int, template_fd: int) -> int:
     os.close(template_fd)
     os.close(alive_read)
     try:
-        return _keep(channel, pid, layers)
+        return _keep(channel, pid, layers, alive_write)
     finally:
         _end_adopted(processes)
         isolation.release_cgroup()
@@ -119,10 +119,11 @@ def _status(processes: int, name: str) -> tuple[int, str]:
     return int(parent), state.decode()
 
 
-def _keep(channel: Channel, pid: int, layers: list[LayerReport]) -> int:
+def _keep(channel: Channel, pid: int, layers: list[LayerReport], alive: int) -> int:
     pidfd = os.pidfd_open(pid)
     try:
         channel.send(Started(pid, layers), [pidfd, os.pidfd_open(os.getpid())])
+        isolation.admit(pid, alive)
     except OSError:
         os.kill(pid, signal.SIGKILL)
     poller = select.poll()

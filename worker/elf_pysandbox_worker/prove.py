@@ -166,6 +166,7 @@ def _keep(spec: Confinement, proof: Proof | None, write: int) -> None:
                 _say(write, _confine_and_attempt(spec, proof, alive_read, reports))
             finally:
                 os._exit(0)
+        isolation.admit(template, alive_write)
         os.waitpid(template, 0)
     except LayerMissing as error:
         _say(write, _Answer("missing", f"{error.layer}: {error.reason}", error.remedy))

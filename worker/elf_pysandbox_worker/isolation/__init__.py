@@ -1,6 +1,6 @@
 """The kernel's part of the boundary: layers, each one kernel feature, behind three doors.
 
-1. `enter_namespaces`, in the keeper, before it forks the template;
+1. `enter_namespaces`, in the keeper, before it forks the template, and `admit` right after;
 2. `confine`, in the template, before the first byte of tool code;
 3. `prepare_worker`, in the template before its first fork, and what it returns, in each worker right after
   it.
@@ -15,7 +15,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from elf_pysandbox_worker.isolation import libc, worker
+from elf_pysandbox_worker.isolation import cgroup, libc, worker
 from elf_pysandbox_worker.isolation.cgroup import release_cgroup
 from elf_pysandbox_worker.isolation.context import Context
 from elf_pysandbox_worker.isolation.errors import LayerMissing, Missing
@@ -27,6 +27,7 @@ __all__ = [
     "LAYERS",
     "LayerMissing",
     "Missing",
+    "admit",
     "confine",
     "current",
     "end_call",
@@ -42,7 +43,8 @@ _context: Context | None = None
 def enter_namespaces(spec: Confinement, keep: set[int]) -> list[LayerReport]:
     """Prepare the keeper: descriptors, session, environment, namespaces, cgroup.
 
-    The next process it forks is the template, PID 1 of the new PID namespace; it must fork no other.
+    The next process it forks is the template, PID 1 of the new PID namespace; it must fork no other, and `admit` that
+    one.
 
     Parameters
     ----------
@@ -67,6 +69,22 @@ def enter_namespaces(spec: Confinement, keep: set[int]) -> list[LayerReport]:
     return reports
 
 
+def admit(template: int, alive: int) -> None:
+    """Let the template into what the keeper has made for it; in the keeper, right after the fork.
+
+    The template's `confine` waits for this.
+
+    Parameters
+    ----------
+    template : int
+        Its pid.
+    alive : int
+        Write end of the pipe whose read end `confine` is given.
+    """
+    if _context is not None:
+        cgroup.admit(_context, template, alive)
+
+
 def confine(spec: Confinement, alive: int) -> list[LayerReport]:
     """Confine the template for good.
 
@@ -75,8 +93,8 @@ def confine(spec: Confinement, alive: int) -> list[LayerReport]:
     spec : Confinement
         The same that the keeper entered.
     alive : int
-        Read end of a pipe whose write end only the keeper holds, closed here; the template dies with its
-        keeper.
+        Read end of a pipe whose write end only the keeper holds, and gives to `admit`; closed here. The template dies
+        with its keeper.
 
     Returns
     -------

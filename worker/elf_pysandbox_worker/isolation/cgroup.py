@@ -7,6 +7,7 @@ call. Version 2 is used where its memory and pids controllers are delegated to t
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -81,8 +82,8 @@ _groups: list[_Group] = []
 
 
 class Cgroup:
-    """The keeper makes the group and stays outside of it; the template enters before it does anything
-    else."""
+    """The keeper makes the group, stays outside of it, and admits the template, which waits for that before it goes
+    on."""
 
     name = "cgroup"
     doors: tuple[Door, ...] = ("keeper", "template")
@@ -96,7 +97,7 @@ class Cgroup:
 
     def apply(self, context: Context, door: Door) -> str:
         if door == "template":
-            return _join(context)
+            return _wait_for_admission(context)
         version, parents = _parents()[0]
         name = f"{_PREFIX}{os.getpid()}-{_start_time('self')}"
         try:
@@ -121,11 +122,42 @@ def release_cgroup() -> None:
         _groups.pop().remove()
 
 
-def _join(context: Context) -> str:
-    for descriptor in context.cgroup_joins:
-        os.write(descriptor, b"0")  # 0: the process that writes.
-        os.close(descriptor)
-    context.cgroup_joins.clear()
+def admit(context: Context, template: int, alive: int) -> None:
+    """Put the template into the group and tell it so; for the keeper, right after it has forked it.
+
+    The kernel lets a process change its group only after every processor has passed through its scheduler (an RCU
+    grace period, some 10 ms). Waited for here, that passes while the template builds its private root.
+
+    Parameters
+    ----------
+    context : Context
+    template : int
+        Its pid.
+    alive : int
+        Write end of the pipe whose other end is the template's `Context.alive`: one byte is sent, 0 or an errno.
+    """
+    if not context.cgroup_joins:
+        return  # No group was made, and the template's door asks for none.
+    failed = 0
+    try:
+        for descriptor in context.cgroup_joins:
+            os.write(descriptor, b"%d" % template)
+    except OSError as error:
+        failed = error.errno or errno.EIO
+    _close_joins(context)
+    try:
+        os.write(alive, bytes((failed,)))
+    except BrokenPipeError:
+        pass  # It ended already; its keeper is told as of any end.
+
+
+def _wait_for_admission(context: Context) -> str:
+    _close_joins(context)
+    told = os.read(context.alive, 1)
+    if not told:
+        os._exit(1)  # The keeper died first.
+    if told[0]:
+        raise Unavailable(f"the group cannot be entered ({os.strerror(told[0])})", remedies.cgroup())
     # The keeper removes the groups; a descriptor of a folder outside must not come along into the private root.
     while _groups:
         os.close(_groups.pop().parent)
@@ -133,6 +165,11 @@ def _join(context: Context) -> str:
     return (
         f"memory {_memory_bytes(spec) >> 20} MiB and {tasks_allowed(spec)} tasks for all calls of a template"
     )
+
+
+def _close_joins(context: Context) -> None:
+    while context.cgroup_joins:
+        os.close(context.cgroup_joins.pop())
 
 
 def _settings(version: int, controllers: set[str], spec: Confinement) -> list[tuple[str, str]]:

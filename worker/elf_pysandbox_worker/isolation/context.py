@@ -36,9 +36,10 @@ class Context:
     mapped : bool
         Whether the user namespace has a root of its own besides the tool's id (only a root host can do that).
     alive : int
-        Read end of a pipe whose write end only the keeper holds: end of file means the keeper died.
+        Read end of a pipe whose write end only the keeper holds: end of file means the keeper died, a byte that it
+        has admitted this process to its cgroup (0) or could not (an errno).
     cgroup_joins : list of int
-        Descriptors of `cgroup.procs` files that the template writes itself into.
+        Descriptors of `cgroup.procs` files that the keeper writes the template into.
     grants : Grants
         What the spec grants, as real paths.
     owned : dict of str to int

@@ -61,6 +61,7 @@ def main() -> None:
         os.close(alive_write)
         _be_template(request, confinement, alive_read, layers)
     try:
+        isolation.admit(template, alive_write)
         _keep(template)
     finally:
         isolation.release_cgroup()
