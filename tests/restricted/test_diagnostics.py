@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from elf_pysandbox import PythonSecurityValidator
-from elf_pysandbox_worker.restricted import PolicyDenied
+from elf_pysandbox_worker.restricted import PolicyDenied, published
 from elf_pysandbox_worker.restricted.checking import check
 from elf_pysandbox_worker.restricted.diagnostics import MOST_FINDINGS, Diagnostic, listed
 
@@ -52,3 +54,11 @@ def test_two_hundred_thousand_findings_on_one_line_are_checked_and_placed():
     assert len(many) == MOST_FINDINGS + 1
     assert {(one.column, one.end_column) for one in many[:2]} == {(11, 24), (26, 39)}
     assert (many[-1].rule, many[-1].column) == ("PSB004", 11 + 199_999 * 15)
+
+
+@pytest.mark.parametrize("name", ["socket", "urllib.request", "requests.adapters", "getpass", "curses.ascii"])
+def test_a_module_that_could_do_nothing_is_not_offered_as_a_setting(name):
+    (one,) = check(f"import {name}\n".encode())
+    assert (one.rule, one.hint) == ("PSB302", published.useless_hint(name))
+    assert PolicyDenied([one]).hints == []
+    assert check(f"import {name}\n".encode(), allowed_imports=[name.partition(".")[0]]) == []

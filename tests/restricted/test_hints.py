@@ -87,6 +87,7 @@ def test_every_hint_is_among_them():
     tables = {rule.hint for rule in RULES.values()} | {
         *REFUSED_BUILTINS.values(),
         *published.FORBIDDEN.values(),
+        *published.USELESS.values(),
     }
     tables |= {names.refusal(name)[1] for name in names.REFUSED_WRITES}
     tables |= {hint for hint in (published.forbidden_hint("_json"),) if hint}

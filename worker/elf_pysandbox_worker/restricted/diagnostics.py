@@ -109,9 +109,9 @@ class PolicyDenied(Exception):  # noqa: N818 - it names an event
     @property
     def hints(self) -> list[tuple[str, str]]:
         """The settings that would allow what was found."""
-        rules = [d.rule for d in self.diagnostics if d.rule != "PSB004"]  # which says nothing of its own
-        found = [_SETTINGS[rule] for rule in rules if rule in _SETTINGS]
-        return list(dict.fromkeys(found)) if len(found) == len(rules) else []
+        each = [_setting(d) for d in self.diagnostics if d.rule != "PSB004"]  # which says nothing of its own
+        found = [setting for setting in each if setting]
+        return list(dict.fromkeys(found)) if len(found) == len(each) else []
 
     @property
     def problems(self) -> list[tuple[str, str]]:
@@ -137,6 +137,12 @@ class DeniedName(PolicyDenied, NameError):  # noqa: N818
 def finding(rule: str, message: str, hint: str = "") -> Diagnostic:
     """Return a diagnostic without a place, for a refusal while the code runs."""
     return Diagnostic(rule, "error", 0, 0, 0, 0, message, hint or RULES[rule].hint)
+
+
+def _setting(found: Diagnostic) -> tuple[str, str] | None:
+    """Return the setting that takes a finding away; none where a module would be there and do nothing."""
+    setting = _SETTINGS.get(found.rule)
+    return None if found.rule == "PSB302" and "allowed_imports" not in found.hint else setting
 
 
 def listed(findings: list[Diagnostic]) -> list[Diagnostic]:

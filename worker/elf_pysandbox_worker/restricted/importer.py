@@ -215,7 +215,8 @@ class Importer:
 def _not_allowed(name: str) -> _Refusal:
     root = name.partition(".")[0]
     missing = name if root in sys.stdlib_module_names else root
-    hint = f"Add {missing!r} to allowed_imports, if the operator's policy permits it."
+    added = f"Add {missing!r} to allowed_imports, if the operator's policy permits it."
+    hint = published.useless_hint(name) or added
     return "PSB302", f"The module `{name}` is not allowed.", hint
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from elf_pysandbox_worker.restricted.names import words
+
 DEFAULT: Final[dict[str, str | None]] = {
     "__future__": None,
     "abc": (
@@ -218,6 +220,37 @@ FORBIDDEN: Final[dict[str, str]] = {
 """Module -> what to use instead. Never had in this profile, not even when listed: they hand out the
 interpreter.
 """
+
+
+NETWORK: Final = "Fetch the data outside and pass it as an argument: tools have no network."
+TERMINAL: Final = "Take the values as parameters and return the result: there is no terminal and no display."
+
+USELESS: Final[dict[str, str]] = {
+    **dict.fromkeys(
+        words(
+            """
+aiohttp anthropic boto3 botocore ftplib google.cloud grpc http.client http.cookiejar http.server httplib2 httpx
+imaplib kafka nntplib openai paramiko playwright poplib psycopg psycopg2 pycurl pymongo pymysql redis requests
+scrapy selectors selenium smtplib socket socketserver ssl telnetlib tornado urllib.request urllib.robotparser
+urllib3 websocket websockets wsgiref.simple_server xmlrpc.client xmlrpc.server
+"""
+        ),
+        NETWORK,
+    ),
+    **dict.fromkeys(
+        words("cmd curses getpass readline rlcompleter termios tkinter tty turtle webbrowser"), TERMINAL
+    ),
+}
+"""Module -> what to use instead. May be listed as any other, but can do nothing in a tool of any profile."""
+
+
+def useless_hint(name: str) -> str | None:
+    """Return what to use instead of a module that can do nothing in a tool, or None when it is none of those."""
+    while name:
+        if name in USELESS:
+            return USELESS[name]
+        name = name.rpartition(".")[0]
+    return None
 
 
 def forbidden_hint(name: str) -> str | None:
