@@ -41,7 +41,8 @@ class SandboxPool(concurrent.futures.Executor):
     max_queued : int, optional
         Calls that may wait for admission; one more is `rejected`. 10,000: some seconds of work.
     max_templates : int, optional
-        Tools kept loaded at once; 64.
+        Tools kept loaded at once; 64. Beside them a blank template or two wait for the next tool, but not where only
+        one tool is kept.
     python : str, optional
         The interpreter that runs tools; this one by default.
 

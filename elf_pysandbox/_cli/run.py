@@ -49,7 +49,7 @@ def run(
     limits = limits_from(timeout, cpu, memory)
     policy = policy_from(profile, imports, read, write, scratch, env)
     args, kwargs = arguments_from(arguments, pairs)
-    with SandboxPool(1, policy=policy, limits=limits) as pool:
+    with SandboxPool(1, policy=policy, limits=limits, max_templates=1) as pool:
         try:
             tool = pool.load(target)
             outcome = pool.outcome(tool, *args, **kwargs) if as_json else _live(pool, tool, args, kwargs)

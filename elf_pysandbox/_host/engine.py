@@ -289,7 +289,9 @@ class Engine:
                 zygote.close()
 
     def warm(self, like: Template) -> None:
-        """Start a blank template in reserve that can take the place of this one, unless one waits already."""
+        """Start a blank template in reserve for the next tool, unless one waits already."""
+        if self.max_templates == 1:
+            return  # the next tool is in no hurry: this one has to go for it
         with self._lock:
             recipe = (like.python, like.profile, encode(like.confinement))
             waiting = [template for template in self._reserve.pop(recipe, ()) if not template.ended]

@@ -91,6 +91,17 @@ def test_blank_templates_are_kept_for_few_confinements_only() -> None:
         assert pool.statistics().reserve <= 4
 
 
+@pytest.mark.parametrize(("kept", "reserve"), [(1, 0), (2, 1)])
+def test_a_pool_that_keeps_one_tool_holds_no_blank_template(kept: int, reserve: int) -> None:
+    with SandboxPool(2, policy=NATIVE, max_templates=kept) as pool:
+        assert pool.call(pool.load_source(ADD, "add", name="sums"), 1, 2) == 3
+        # The supervisor tells of the loaded template first and starts the next one then: both are behind this.
+        behind = threading.Event()
+        pool._calls.engine.supervisor.run_soon(behind.set)
+        assert behind.wait(30)
+        assert pool.statistics().reserve == reserve
+
+
 def test_a_call_queued_by_a_loop_that_was_closed_takes_no_place() -> None:
     with SandboxPool(1, policy=NATIVE) as pool:
         add = pool.load_source(ADD, "add", name="sums")
