@@ -185,6 +185,19 @@ def words_of(error: BaseException) -> str | None:
     return None if found is None else " ".join([found.text, *map("=".join, found.hints)])
 
 
+def explained(act: Callable[[], object]) -> Callable[[], str | None]:
+    """Return a function that acts, and says how the sandbox explains why it may not."""
+
+    def explaining() -> str | None:
+        try:
+            act()
+        except OSError as error:
+            return words_of(error)
+        return "it was not refused"
+
+    return explaining
+
+
 def run(
     function: Callable[[], Any],
     spec: Confinement | None = None,

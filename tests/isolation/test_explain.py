@@ -15,21 +15,11 @@ from tests.isolation.driver import (
     become_ordinary_user,
     both,
     confinement,
+    explained,
     readable_paths,
     run,
     words_of,
 )
-
-
-def explained(act: Callable[[], object]) -> Callable[[], str | None]:
-    def explaining() -> str | None:
-        try:
-            act()
-        except OSError as error:
-            return words_of(error)
-        return "it was not refused"
-
-    return explaining
 
 
 def _open(path: str, mode: str = "r") -> Callable[[], object]:

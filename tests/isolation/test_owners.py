@@ -13,7 +13,7 @@ import pytest
 
 from elf_pysandbox_worker.isolation import capabilities, libc, mounts, namespaces
 from elf_pysandbox_worker.isolation.owners import _swap
-from tests.isolation.driver import Raised, confinement, readable_paths, run, without, words_of
+from tests.isolation.driver import Raised, confinement, explained, readable_paths, run, without
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: an ordinary user owns its files")
 
@@ -129,7 +129,7 @@ def test_no_program_with_roots_rights_can_be_made_there(folder: Path) -> None:
 def test_without_a_required_seccomp_tools_write_as_nobody(folder: Path, mode: str) -> None:
     """Nothing else would keep a tool from making a set-user-id program of root."""
     spec = granting(write=(folder,), layers={"seccomp": mode})
-    value = run(_explained((folder / "new").touch), spec).value
+    value = run(explained((folder / "new").touch), spec).value
     assert "seccomp" in value
 
 
@@ -186,7 +186,7 @@ def test_root_without_user_namespaces_is_mapped_as_well(folder: Path) -> None:
 def test_a_root_without_the_right_to_mount_is_told_with_owner_and_remedy(folder: Path) -> None:
     """As in default Docker, were user namespaces allowed there."""
     spec = granting(write=(folder,))
-    result = run(_explained((folder / "new").touch), spec, before=_drop_the_right_to_mount)
+    result = run(explained((folder / "new").touch), spec, before=_drop_the_right_to_mount)
     assert result.missing is None
     assert result.reports["mount_namespace"].held
     for word in (str(folder), "uid 0", "65534", "chown or chmod", "Operation not permitted"):
@@ -194,7 +194,7 @@ def test_a_root_without_the_right_to_mount_is_told_with_owner_and_remedy(folder:
 
 
 def test_a_file_system_without_it_is_granted_as_it_is(folder: Path) -> None:
-    result = run(_explained((folder / "new").touch), granting(write=(folder,)), before=_no_mapping(folder))
+    result = run(explained((folder / "new").touch), granting(write=(folder,)), before=_no_mapping(folder))
     assert "id-mapped mounts" in result.value
     assert "uid 0" in result.value
 
@@ -228,17 +228,6 @@ def test_two_ids_change_places_and_all_others_stay(monkeypatch: pytest.MonkeyPat
     for spans, one, other, expected in cases:
         monkeypatch.setattr(user_namespace, "spans", lambda _kind, spans=spans: spans)
         assert _swap(one, other, "uid") == expected
-
-
-def _explained(act: Callable[[], object]) -> Callable[[], str | None]:
-    def explaining() -> str | None:
-        try:
-            act()
-        except OSError as error:
-            return words_of(error)
-        return "it was not refused"
-
-    return explaining
 
 
 def _drop_the_right_to_mount() -> None:
