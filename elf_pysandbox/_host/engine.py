@@ -211,6 +211,7 @@ class Engine:
         template = self._loaded_from_reserve(route)
         if template is None:
             template = self._spawn(route.python, route.roots, route.confinement)
+            self._zygotes[route.python].prepare(route.load.profile)
             try:
                 template.load(route.load, route.limits.load_s)
             except OSError as error:

@@ -5,6 +5,7 @@ The zygote is a fresh interpreter, not a fork of the host: a fork would carry th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -12,7 +13,7 @@ from elf_pysandbox._host import processes
 from elf_pysandbox._host.launch import Launched
 from elf_pysandbox._host.outbox import Outbox
 from elf_pysandbox_worker.wire.frames import frame
-from elf_pysandbox_worker.wire.messages import Confinement, Spawn, encode
+from elf_pysandbox_worker.wire.messages import Confinement, Prepare, Spawn, encode
 
 
 class Zygote:
@@ -26,6 +27,7 @@ class Zygote:
     def __init__(self, launched: Launched) -> None:
         self.python, self.pid, self.sock, self._errors = launched
         self.outbox = Outbox(self.sock)
+        self._prepared: set[str] = set()
         try:
             # Now, while the pid is surely its own: somebody else may wait for all children of this process.
             self._pidfd = os.pidfd_open(self.pid)
@@ -38,6 +40,13 @@ class Zygote:
         Never waiting: one that is busy, or stopped, reads it later. Who asked has a clock of his own.
         """
         self.outbox.send(b"".join(frame(encode(Spawn(confinement)))), (keeper, template))
+
+    def prepare(self, profile: str) -> None:
+        """Have it import what templates of this profile need, once; those it was asked for before do so themselves."""
+        if profile not in self._prepared:
+            self._prepared.add(profile)
+            with contextlib.suppress(OSError):  # it is gone: who asks it for a template next learns of it
+                self.outbox.send(b"".join(frame(encode(Prepare(profile)))))
 
     def has_ended(self) -> bool:
         """Whether its channel has come to an end; it says nothing there."""

@@ -1,4 +1,4 @@
-"""What a call held is let go of at once: a result of 30 MB must not wait for the garbage collector."""
+"""What a call held is let go of at once (30 MB of a result cannot wait for the collector), and what templates share."""
 
 from __future__ import annotations
 
@@ -87,3 +87,16 @@ def test_calls_that_wait_for_a_template_are_forgotten_by_it_when_it_ends(pool: S
             future.exception()
         assert not template.waiting
         assert not template.inquiries
+
+
+LOOKS = "import sys\ndef look():\n    return 'elf_pysandbox_worker.restricted.compiler' in sys.modules\n"
+
+
+@pytest.mark.parametrize("restricted_first", [True, False])
+def test_what_restricted_templates_import_is_held_once_by_the_zygote(restricted_first: bool) -> None:
+    with SandboxPool(1, policy=Policy(profile="native")) as pool:
+        if restricted_first:
+            view = pool.with_options(policy=Policy())
+            assert view.call(view.load_source("def one(): return 1", "one")) == 1
+        # A native template imports none of it for itself: what it has it was forked with.
+        assert pool.call(pool.load_source(LOOKS, "look")) is restricted_first

@@ -1,4 +1,4 @@
-"""The zygote: forks keepers, and nothing else.
+"""The zygote: forks keepers, imports what their templates share, and nothing else.
 
 One per interpreter. Started with ``python -I -S``: no site, no environment, no descriptors but its channel.
 It never sees a byte of tool code, so every process forked from it starts clean. It keeps no record of what
@@ -7,18 +7,19 @@ it forked: each keeper has its own channel to the host.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
 import sys
 
-from elf_pysandbox_worker import keeper
+from elf_pysandbox_worker import keeper, loading
 from elf_pysandbox_worker.channel import Channel
-from elf_pysandbox_worker.wire.messages import ToZygote
+from elf_pysandbox_worker.wire.messages import Prepare, ToZygote
 
 
 def main(control_fd: int) -> None:
-    """Serve `Spawn` requests until the host closes the channel."""
+    """Serve `Spawn` and `Prepare` requests until the host closes the channel."""
     # Children are waited for by nobody here; SIG_IGN makes the kernel reap them (wait(2), NOTES).
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -27,12 +28,24 @@ def main(control_fd: int) -> None:
         request = channel.receive()
         if request is None:
             return
+        if isinstance(request, Prepare):
+            _prepare(request.profile)
+            continue
         keeper_fd, template_fd = channel.descriptors.popleft(), channel.descriptors.popleft()
         if os.fork() == 0:
             channel.sock.close()
             _run_keeper(request.confinement, keeper_fd, template_fd)
         os.close(keeper_fd)
         os.close(template_fd)
+
+
+def _prepare(profile: str) -> None:
+    """Import once what each template of this profile would import for itself: time, and memory that they now share."""
+    try:
+        loading.prepare(profile)
+    except Exception:
+        pass  # A template finds more packages than this process; what fails there too is told there.
+    gc.freeze()
 
 
 def _run_keeper(confinement: object, keeper_fd: int, template_fd: int) -> None:

@@ -133,7 +133,7 @@ class Bundle(Struct, frozen=True, array_like=True):
 
 
 class Prepare(Struct, frozen=True, array_like=True, tag="prepare"):
-    """Import what loading by this profile needs, ahead of the `Load` that will come."""
+    """Import what loading by this profile needs: a template, ahead of its `Load`; a zygote, ahead of its templates."""
 
     profile: str
 
@@ -299,7 +299,7 @@ class Failure(Struct, frozen=True, array_like=True, tag="failure"):
     usage: UsageData
 
 
-ToZygote = Spawn
+ToZygote = Spawn | Prepare
 FromKeeper = Started | Refused | Ended
 ToTemplate = Prepare | Load | Stock | Target | Inquire
 FromTemplate = Blank | Refused | Loaded | LoadFailed | WorkerEnded
