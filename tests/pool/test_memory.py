@@ -100,3 +100,16 @@ def test_what_restricted_templates_import_is_held_once_by_the_zygote(restricted_
             assert view.call(view.load_source("def one(): return 1", "one")) == 1
         # A native template imports none of it for itself: what it has it was forked with.
         assert pool.call(pool.load_source(LOOKS, "look")) is restricted_first
+
+
+ASKS = """
+def asks():
+    from elf_pysandbox_worker.isolation import seccomp
+    return seccomp.program.cache_info().hits
+"""
+
+
+def test_templates_from_the_second_on_inherit_their_filter_of_system_calls() -> None:
+    with SandboxPool(1, policy=Policy(profile="native")) as pool:
+        hits = [pool.call(pool.load_source(ASKS, "asks", name=name)) for name in ("first", "second")]
+    assert hits == [0, 1]

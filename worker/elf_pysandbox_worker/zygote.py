@@ -15,6 +15,7 @@ import sys
 
 from elf_pysandbox_worker import keeper, loading
 from elf_pysandbox_worker.channel import Channel
+from elf_pysandbox_worker.isolation import seccomp
 from elf_pysandbox_worker.wire.messages import Prepare, ToZygote
 
 
@@ -41,6 +42,7 @@ def main(control_fd: int) -> None:
 
 def _prepare(profile: str) -> None:
     """Import once what each template of this profile would import for itself: time, and memory that they now share."""
+    seccomp.assemble()
     try:
         loading.prepare(profile)
     except Exception:

@@ -71,7 +71,7 @@ def features_of(context: Context) -> Features:
 
 @functools.cache
 def program(features: Features) -> bytes:
-    """Return the assembled filter; made once in the zygote, every template inherits the bytes."""
+    """Return the assembled filter; what `assemble` has made in the zygote, every template inherits."""
     built = bpf.Program()
     built.load(bpf.ARCHITECTURE)
     built.equal(_AUDIT_ARCH[MACHINE], otherwise="foreign")
@@ -90,6 +90,13 @@ def program(features: Features) -> bytes:
         built.label(f"check {name}")
         check(built)
     return built.assemble()
+
+
+def assemble() -> None:
+    """Assemble the filters that nearly all templates take, with and without a place to write to; in the zygote."""
+    if MACHINE in _AUDIT_ARCH:
+        for writing in (False, True):
+            program(Features(writing, metadata=writing, signals_stay=True, signal_groups=False, hidden=True))
 
 
 def _intervals(features: Features, checked: frozenset[str]) -> list[tuple[int, str]]:
