@@ -13,7 +13,6 @@ through ctypes.
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import struct
 import sys
@@ -51,6 +50,8 @@ _FIRST_ARGUMENT = 8
 _END = struct.pack("=q", -1)
 
 _METH_NOARGS = 4
+_PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
+_MAP_PRIVATE_ANONYMOUS = 0x02 | 0x20
 
 
 class _MethodDefinition(ctypes.Structure):
@@ -92,18 +93,18 @@ class Burst:
             _ROW.pack_into(table, at * _ROW.size, *row)
         ctypes.memmove(ctypes.addressof(table) + len(table) - len(_END), _END, len(_END))
         code = _machine_code(ctypes.addressof(table))
-        page = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        page.write(code)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(page))
         try:
+            # For good: the tool's own process may not outlive it.
+            address = libc.call("mmap", 0, len(code), _PROT_READ | _PROT_WRITE, _MAP_PRIVATE_ANONYMOUS, -1, 0)
+            ctypes.memmove(address, code, len(code))
             # Never writable and executable at once.
-            libc.call("mprotect", address, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC)
+            libc.call("mprotect", address, len(code), _PROT_READ | _PROT_EXEC)
         except OSError:
             return None
         definition = _MethodDefinition(b"burst", address, _METH_NOARGS, None)
         new = ctypes.pythonapi.PyCFunction_NewEx
         new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-        self._keep += [table, page, definition]
+        self._keep += [table, definition]
         # Bound to self, so that whoever holds the function holds what it walks.
         function: Callable[[], object] = new(ctypes.addressof(definition), self, None)
         return function

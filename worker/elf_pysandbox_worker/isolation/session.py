@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import termios
 
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing
@@ -40,6 +38,10 @@ def _give_up_terminal() -> None:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return  # It has none.
+    # Not at the top: a keeper leads no session yet, and each of these would be five more mappings in every fork.
+    import fcntl
+    import termios
+
     # The kernel hangs up on the session's foreground group now, which is this process.
     earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     fcntl.ioctl(terminal, termios.TIOCNOTTY)
