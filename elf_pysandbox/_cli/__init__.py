@@ -39,6 +39,9 @@ COMMANDS = {
 """Name -> (module:attribute, one line of help): the help page needs no import of the commands."""
 
 
+_JSON = "elf_pysandbox.json"
+"""In the context: whether what the command prints is for programs."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -76,6 +79,12 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
+        except click.UsageError as error:
+            if ctx.meta.get(_JSON):
+                from elf_pysandbox._cli.printing import usage_envelope
+
+                click.echo(usage_envelope(error.format_message()))
+            raise  # Told on standard error as well, as ever.
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -98,7 +107,11 @@ class LazyGroup(click.Group):
             close = get_close_matches(name, COMMANDS, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"no command {name!r}.{hint}")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        command = found[1]
+        if command is not None and "--json" in args[1:]:
+            ctx.meta[_JSON] = any("--json" in option.opts for option in command.params)
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""

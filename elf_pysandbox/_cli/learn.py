@@ -11,7 +11,7 @@ import click
 from elf_pysandbox import Policy, SandboxError, SandboxPool
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
-from elf_pysandbox._cli.printing import print_failure, refuse
+from elf_pysandbox._cli.printing import envelope, print_failure, refuse
 from elf_pysandbox._cli.targets import Target
 
 
@@ -39,9 +39,12 @@ def learn(target: str, arguments: str | None, pairs: tuple[str, ...], as_json: b
         try:
             outcome = pool.operation("learn", pool.load(target), tuple(args), kwargs)
         except SandboxError as error:
-            refuse(error)
+            refuse(error, as_json=as_json)
     if not outcome.ok:
-        print_failure(outcome)
+        if as_json:
+            click.echo(json.dumps(envelope(outcome), ensure_ascii=False))
+        else:
+            print_failure(outcome)
         sys.exit(EXIT_OF_STATUS[outcome.status])
     noted: dict[str, Any] = outcome.value
     click.echo(

@@ -15,7 +15,7 @@ import click
 from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Settings
 from elf_pysandbox._cli.exits import USAGE
 from elf_pysandbox._cli.flags import told
-from elf_pysandbox._cli.reading import strict_json
+from elf_pysandbox._cli.reading import given_json, json_kind, strict_json
 
 
 class ModuleName(click.ParamType):  # type: ignore[type-arg]
@@ -169,13 +169,13 @@ def arguments_from(text: str | None, pairs: tuple[str, ...]) -> tuple[list[Any],
     kwargs: dict[str, Any] = {}
     given: set[str] = set()
     if text is not None:
-        value = _parse(_read(text))
+        value = given_json("--args", text)
         if isinstance(value, dict):
             kwargs = value
         elif isinstance(value, list):
             args = value
         else:
-            raise click.UsageError(f"--args must be a JSON object or array, not {type(value).__name__}")
+            raise click.UsageError(f"--args must be a JSON object or array, not {json_kind(value)}")
     for pair in pairs:
         name, equals, raw = pair.partition("=")
         if not equals or not name:
@@ -195,25 +195,3 @@ def _value(name: str, raw: str) -> Any:
         return raw
     except ValueError as error:
         raise click.UsageError(f"--arg {name} cannot be used: {error}") from None
-
-
-def _read(text: str) -> str:
-    try:
-        if text == "-":
-            return sys.stdin.read()
-        return Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"--args {text!r} cannot be read: {error}") from None
-
-
-def _parse(text: str) -> Any:
-    try:
-        return strict_json(text)
-    except json.JSONDecodeError as error:
-        raise click.UsageError(
-            f"--args is no JSON: {error}. Quote the object: --args '{{\"name\": 1}}'"
-        ) from None
-    except ValueError as error:
-        raise click.UsageError(f"--args cannot be used: {error}") from None
-    except RecursionError:
-        raise click.UsageError("--args is nested too deeply") from None

@@ -109,15 +109,25 @@ def print_failure(outcome: Outcome) -> None:
     click.echo(f"{head}: {escaped(message_of(error))}", err=True)
 
 
+def usage_envelope(message: str) -> str:
+    """Return what is printed for programs where nothing was run: the command line, a setting or a file is wrong."""
+    error = {"type": "UsageError", "message": message}
+    return json.dumps({"status": "usage", "value": None, "error": error}, ensure_ascii=False)
+
+
 def refuse(error: SandboxError, *, as_json: bool = False) -> NoReturn:
     """Tell an error that came before there was a call, and end with its exit code."""
     if isinstance(error, (ConfigurationError, ToolHandlerError)) and not isinstance(error, CallError):
         # The command line, a setting or a file that it names: no outcome of a call.
+        if as_json:
+            click.echo(usage_envelope(message_of(error)))
         click.echo(f"Error: {escaped(message_of(error))}", err=True)
         sys.exit(USAGE)
     status = error.status if isinstance(error, CallError) else "fault"
     if as_json:
-        click.echo(json.dumps({"status": status, "value": None, "error": error_fields(error)}))
+        click.echo(
+            json.dumps({"status": status, "value": None, "error": error_fields(error)}, ensure_ascii=False)
+        )
     elif isinstance(error, CallError) and error.outcome is not None:
         print_failure(error.outcome)
     else:

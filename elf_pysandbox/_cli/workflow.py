@@ -32,7 +32,7 @@ from elf_pysandbox import (
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.options import allow_import, default_workers, limits_from, policy_from, writing
 from elf_pysandbox._cli.printing import colours, counted, error_fields, escaped, shown
-from elf_pysandbox._cli.reading import strict_json
+from elf_pysandbox._cli.reading import given_json, json_kind
 
 _FILE = click.argument("file", type=click.Path(dir_okay=False))
 
@@ -182,17 +182,9 @@ def _refuse(error: SandboxError) -> int:
 def _state_from(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
-    try:
-        written = sys.stdin.read() if text == "-" else text
-        if text.startswith("@"):
-            written = Path(text[1:]).read_text(encoding="utf-8")
-        state = strict_json(written)
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"--state {text!r} cannot be read: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"--state cannot be used: {error}") from None
+    state = given_json("--state", text)
     if not isinstance(state, dict):
-        raise click.UsageError(f"--state must be a JSON object, not {type(state).__name__}")
+        raise click.UsageError(f"--state must be a JSON object, not {json_kind(state)}")
     return state
 
 

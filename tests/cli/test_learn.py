@@ -59,3 +59,12 @@ def test_what_no_setting_grants_is_told_as_a_comment_with_its_rule(tmp_path):
     assert result.exit_code == 0
     assert yaml.safe_load(result.stdout) is None
     assert "PSB201" in result.stdout
+
+
+def test_what_keeps_a_tool_from_being_learned_is_json_for_programs(tmp_path):
+    tool = tmp_path / "tool.py"
+    tool.write_text("def f(:\n")
+    for target, status in ((f"{tool}:f", "load_failed"), (f"{tmp_path}/none.py:f", "load_failed")):
+        done = run(target, "--json")
+        assert (done.exit_code, done.stderr) == (5, "")
+        assert json.loads(done.stdout)["status"] == status

@@ -154,3 +154,29 @@ def test_a_package_that_cannot_be_written_is_told() -> None:
     done = pysandbox("new", "x", "--into", "/proc/nope")
     assert done.exit_code == 2
     assert "error: cannot write /proc/nope" in done.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", f"{TEXT}:shout", "--args", "{bad", "--json"],
+        ["run", f"{TEXT}:shout", "--no-such-option", "--json"],
+        ["run", TEXT, "--json"],
+        ["run", f"{TEXT}:shout", "--json", "--timeout", "-1"],
+        ["verify", "/nowhere/set.json", "--json"],
+        ["call", "/nowhere/set.json", "shout", "--json"],
+        ["config", "no_such_setting", "--json"],
+    ],
+)
+def test_a_slip_on_the_command_line_is_json_for_programs_and_text_for_people(words: list[str]) -> None:
+    done = pysandbox(*words)
+    assert done.exit_code == 2
+    told = json.loads(done.stdout)
+    assert (told["status"], told["value"]) == ("usage", None)
+    assert told["error"]["message"].splitlines()[0] in done.stderr
+    people = pysandbox(*(word for word in words if word != "--json"))
+    assert (people.exit_code, people.stdout) == (2, "")
+
+
+def test_a_command_that_has_no_json_prints_none() -> None:
+    assert pysandbox("schema", TEXT, "--json").stdout == ""
