@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from elf_pysandbox._tools.context import Sibling as Sibling
     from elf_pysandbox._tools.handler import Exchange as Exchange
     from elf_pysandbox._tools.handler import ToolHandler as ToolHandler
+    from elf_pysandbox._tools.jsonable import strict_json as strict_json
     from elf_pysandbox._tools.jsonable import to_json as to_json
     from elf_pysandbox._tools.loader import LoadedFunction as LoadedFunction
     from elf_pysandbox._tools.loader import PythonFunctionLoader as PythonFunctionLoader
@@ -104,7 +105,7 @@ _HOMES = {
     "_statistics": "PoolStatistics",
     "_tools.context": "ModuleContext Sibling",
     "_tools.handler": "Exchange ToolHandler",
-    "_tools.jsonable": "to_json",
+    "_tools.jsonable": "strict_json to_json",
     "_tools.loader": "LoadedFunction PythonFunctionLoader",
     "_tools.retry": "Retry",
     "_tools.schema": "Description",

@@ -40,7 +40,8 @@ class SandboxError(Exception):
     def text(self, spelling: Spelling | None = in_python) -> str:
         """Return the message with its hints in the words of a front, or without them."""
         message = super().__str__()
-        return f"{message}\n{advice(self.hints, spelling)}" if self.hints and spelling else message
+        told = advice(self.hints, spelling) if spelling else ""
+        return f"{message}\n{told}" if told else message
 
     def __str__(self) -> str:
         return self.text()
@@ -180,10 +181,14 @@ class ToolRaised(CallError):  # noqa: N818 - it names an event, as concurrent.fu
     """The tool raised an exception.
 
     When the tool's exception is a builtin one, the error raised at the host is also an instance of that
-    builtin class, so ``except ZeroDivisionError`` works as if the tool had run here.
+    builtin class, so ``except ZeroDivisionError`` works as if the tool had run here. Its text is the
+    tool's own; what the sandbox has to say beside it (see `hints`) stands in its notes.
     """
 
     status = "raised"
+
+    def __str__(self) -> str:
+        return self.text(None)
 
 
 class CallDeniedError(CallError, PermissionError):

@@ -47,11 +47,13 @@ _ARGUMENTS = {
     "key": "key=…",
     "accept_changes": "accept_changes=True",
     "profile": "Policy(profile='native')",
+    "name": "add_tool(…, name='…')",
+    "replace": "replace=True",
     "max_workers": "SandboxPool(max_workers=…)",
 }
 
 
 def advice(hints: Iterable[Hint], spelling: Spelling = in_python) -> str:
-    """Return the sentence for these alternatives, "" for none."""
-    spelled = [spelling(hint) for hint in hints]
+    """Return the sentence for these alternatives, "" for none; a front that has no way leaves it out."""
+    spelled = [words for hint in hints if (words := spelling(hint))]
     return f"To change that: {' or '.join(spelled)}" if spelled else ""

@@ -107,7 +107,8 @@ def error_of(ending: Ending) -> Exception:
     if ending.status == "raised":
         name = info.type if info.module == "builtins" else f"{info.module}.{info.type}"
         kind = raised_class(info)
-        raised = kind(info.message if kind.__name__ != "ToolRaised" else f"{name}: {info.message}", info)
+        text = info.message if kind.__name__ != "ToolRaised" else f"{name}: {info.message}"
+        raised = kind(text, info).with_hints(*info.hints)
         for note in (*info.notes, advice(info.hints)):
             if note:
                 raised.add_note(note)

@@ -22,11 +22,16 @@ _FLAGS = {
     "max_workers": ("--workers", "N"),
     "key": ("--key-file", "FILE"),
     "accept_changes": ("--accept-changes", ""),
+    "name": ("--output", "FILE, one for each of them"),
 }
+_NOWHERE = frozenset({"replace"})
+"""Hints that only a program can follow."""
 
 
 def in_flags(hint: Hint) -> str:
     """Return how a hint is written here: as a flag, or as the variable of a setting that has none."""
+    if hint.name in _NOWHERE:
+        return ""
     if hint.name not in _FLAGS:
         return f"PYSANDBOX_{hint.name.upper()}={shlex.quote(hint.value) if hint.value else 'N'}"
     flag, metavar = _FLAGS[hint.name]

@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Settings
+from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Settings, strict_json
 from elf_pysandbox._cli.exits import USAGE
 from elf_pysandbox._cli.flags import told
-from elf_pysandbox._cli.reading import given_json, json_kind, strict_json
+from elf_pysandbox._cli.reading import given_json, json_kind
 
 
 class ModuleName(click.ParamType):  # type: ignore[type-arg]

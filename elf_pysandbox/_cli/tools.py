@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,16 @@ from elf_pysandbox._cli.options import (
     regular,
     writing,
 )
-from elf_pysandbox._cli.printing import counted, envelope, escaped, print_failure, refuse, show_value, shown
+from elf_pysandbox._cli.printing import (
+    counted,
+    envelope,
+    escaped,
+    message_of,
+    print_failure,
+    refuse,
+    show_value,
+    shown,
+)
 from elf_pysandbox._cli.targets import Target
 
 FORMATS = ("json", "openai", "openai-responses", "anthropic", "gemini", "mcp")
@@ -68,8 +77,9 @@ def list_tools(places: tuple[str, ...], python_path: tuple[str, ...], as_json: b
     Exit codes: 0 ok, 2 usage, 5 a file or module has no tools to give; those of the others are listed.
     """
     handler = ToolHandler(python_path=python_path)
-    failed = _gather(handler, places)
-    tools = [handler.get(name) for name in handler.names]
+    tools: list[Tool] = []
+    failed = _gather(handler, places, lambda place: tools.extend(handler.find(place, drop_broken=True)))
+    tools = list(dict.fromkeys(tools))
     if as_json:
         rows = [{"name": tool.name, "module": tool.context.name, "file": tool.context.path} for tool in tools]
         click.echo(json.dumps(rows, indent=2))
@@ -80,16 +90,16 @@ def list_tools(places: tuple[str, ...], python_path: tuple[str, ...], as_json: b
     sys.exit(EXIT_OF_STATUS["load_failed"] if failed else 0)
 
 
-def _gather(handler: ToolHandler, places: tuple[str, ...]) -> bool:
-    """Add the tools of all places; tell each that has none to give and go on. Return whether there was one."""
+def _gather(handler: ToolHandler, places: tuple[str, ...], take: Callable[[str], object]) -> bool:
+    """Take the tools of all places; tell each that has none to give and go on. Return whether there was one."""
     failed = False
     for place in places:
         regular(place)
         try:
-            handler.add_tools(place, drop_broken=True)
+            take(place)
         except ToolHandlerError as error:
             failed = True
-            click.echo(f"{getattr(error, 'status', 'load_failed')}: {escaped(str(error))}", err=True)
+            click.echo(f"{getattr(error, 'status', 'load_failed')}: {escaped(message_of(error))}", err=True)
     for reason in handler.refused.values():
         failed = True
         click.echo(f"load_failed: {escaped(reason)}", err=True)
@@ -178,7 +188,7 @@ def save(places: tuple[str, ...], output: str, key_file: Path | None, python_pat
     """
     key = _key(key_file)
     handler = ToolHandler(python_path=python_path)
-    failed = _gather(handler, places)
+    failed = _gather(handler, places, lambda place: handler.add_tools(place, drop_broken=True))
     if handler.names:
         with _told(), writing(output):
             handler.save(output, key=key)

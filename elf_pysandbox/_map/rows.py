@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elf_pysandbox._cli.reading import strict_json
+from elf_pysandbox import strict_json
 
 
 @dataclass(frozen=True, slots=True)

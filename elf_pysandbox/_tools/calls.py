@@ -56,7 +56,7 @@ class Call:
         if problem:
             return _refusal(InvalidArgumentsError(problem), "invalid_arguments")
         known = self._handler._descriptions.get((self.tool.name, self.tool.key))
-        problems = precheck(known, self.arguments) if known is not None else []
+        problems = [] if known is None else precheck(known, self.arguments, strict=self.tool.strict)
         if not problems:
             return None
         error = InvalidArgumentsError("; ".join(f"{path}: {message}" for path, message in problems))

@@ -195,6 +195,13 @@ class ToolHandler:
         self._refused |= broken
         return added
 
+    def find(self, source: Any, *, drop_broken: bool = False) -> list[Tool]:
+        """Return what `add_tools` would add, without adding it; two of them may have one name."""
+        broken: dict[str, str] = {}
+        tools = list(self._set.find(source, broken if drop_broken else None))
+        self._refused |= broken
+        return list(dict.fromkeys(tools))
+
     def remove(self, name: str) -> Tool:
         """Take a tool out, schema and all."""
         tool = self._set.remove(name)
@@ -497,7 +504,11 @@ class ToolHandler:
         """Write `to_dict` to a file, whole or not at all."""
         text = persist.canonical(self.to_dict(key=key))
         folder = os.path.dirname(os.path.abspath(path))
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tools-")
+        try:
+            handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tools-")
+        except OSError as error:
+            error.filename = os.fspath(path)  # The caller's name for it, not the temporary one.
+            raise
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(text + b"\n")

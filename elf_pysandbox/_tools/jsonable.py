@@ -1,9 +1,11 @@
-"""Values of the wire as JSON: for models, saved history and schemas, where nothing else crosses."""
+"""Values of the wire as JSON, for models, saved history and schemas, where nothing else crosses; and JSON as people and
+models write it."""
 
 from __future__ import annotations
 
 import base64
 import datetime
+import json
 import math
 import sys
 from dataclasses import dataclass
@@ -138,3 +140,27 @@ def _rows(table: Any, form: _Form) -> list[Any]:
     if len(set(names)) < len(names):
         return list(rows)  # As objects they would lose columns.
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def strict_json(text: str | bytes | bytearray) -> Any:
+    """Parse JSON that people or models wrote; a key that an object has twice is an error.
+
+    Python would let the last one win; RFC 8259 (section 4) leaves the meaning of such an object open.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON, or has a key twice.
+    RecursionError
+        It is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_once_each)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {json.dumps(twice, ensure_ascii=False)} stands there twice")
+    return found

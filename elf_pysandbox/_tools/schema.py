@@ -183,10 +183,14 @@ def _describe_batch(pool: SandboxPool, batch: Sequence[Tool]) -> list[Descriptio
     ]
 
 
-def precheck(description: Description, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
+def precheck(
+    description: Description, arguments: Mapping[str, Any], *, strict: bool = True
+) -> list[tuple[str, str]]:
     """Find what the schema alone can tell is wrong with arguments by name: missing and unknown ones.
 
-    Types are left to the worker, which converts: what is refused here would surely be refused there.
+    Types are left to the worker, which converts: what is refused here would surely be refused there. Beside a problem
+    found here those of simple types are told too, unless the tool reads in the lax way, so that all can be
+    corrected at once.
     """
     schema = description.parameters
     properties = schema.get("properties", {})
@@ -198,7 +202,28 @@ def precheck(description: Description, arguments: Mapping[str, Any]) -> list[tup
             for name in arguments
             if name not in properties
         ]
+    if problems and strict:
+        problems += [
+            (name, f"Input should be a valid {properties[name]['type']}")
+            for name, value in arguments.items()
+            if _is_mistaken(properties.get(name, {}), value)
+        ]
     return problems
+
+
+def _is_mistaken(schema: dict[str, Any], value: Any) -> bool:
+    """Whether a value is surely of another type than a schema that says no more than a simple type."""
+    if schema.get("type") not in _SIMPLE or set(schema) - _SAY_NO_MORE:
+        return False
+    whole = type(value) is float and value.is_integer()
+    return type(value) in _JSON_TYPES and type(value) not in _SIMPLE[schema["type"]] and not whole
+
+
+_SIMPLE: dict[str, tuple[type, ...]] = {
+    "integer": (int,), "number": (int, float), "string": (str,), "boolean": (bool,), "array": (list,),
+}  # fmt: skip
+_SAY_NO_MORE = frozenset({"type", "title", "description", "default", "examples", "items"})
+_JSON_TYPES = (type(None), bool, int, float, str, list, dict)
 
 
 def check_format(format: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from elf_pysandbox._errors import ModuleLoadError, ToolHandlerError, ToolNotFoundError
+from elf_pysandbox._hints import Hint
 from elf_pysandbox._tools.context import ModuleContext
 from elf_pysandbox._tools.listing import public_functions
 from elf_pysandbox._tools.load import (
@@ -56,13 +57,15 @@ class Toolset:
         return tuple(self._tools)
 
     def make(self, target: Target, name: str | None = None, **options: Any) -> Tool:
-        """Make a tool of a target without adding it."""
+        """Make a tool of a target without adding it; one that its module's text shows not to be there is refused."""
         if isinstance(target, Tool):
             tool = replace(target, name=name or target.name)
         else:
             if isinstance(target, os.PathLike):
                 target = os.fspath(target)
             tool = load(target, python_path=self._python_path, name=name)
+            if isinstance(target, str):
+                _must_be_there(tool)
         return replace(tool, **options) if options else tool
 
     def add(self, tools: Iterable[Tool], *, replace_existing: bool = False) -> list[Tool]:
@@ -75,12 +78,13 @@ class Toolset:
         """
         new: dict[str, Tool] = {}
         for tool in tools:
-            for known in (new.get(tool.name), None if replace_existing else self._tools.get(tool.name)):
-                if known is not None and known != tool:
-                    raise ToolHandlerError(
-                        f"two tools are called {tool.name!r}: {known.context.path}:{known.path} and "
-                        f"{tool.context.path}:{tool.path}; give one another name, or pass replace=True"
-                    )
+            if not isinstance(tool.name, str) or not tool.name:
+                raise ToolHandlerError(f"the name of a tool is text, not {tool.name!r}")
+            if (other := new.get(tool.name)) is not None and other != tool:
+                raise _clash(other, tool, Hint("name"))
+            known = None if replace_existing else self._tools.get(tool.name)
+            if known is not None and known != tool:
+                raise _clash(known, tool, Hint("name"), Hint("replace"))
             new[tool.name] = tool
         for name, tool in new.items():
             self._tools[name] = tool
@@ -121,11 +125,7 @@ class Toolset:
         found = self._tools.get(name) or self._tools.get(self._aliases.get(name, ""))
         if found is not None:
             return found
-        from difflib import get_close_matches
-
-        close = get_close_matches(str(name), self._tools, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self._tools) or 'none'}"
-        raise ToolNotFoundError(f"there is no tool {name!r}; {hint}")
+        raise ToolNotFoundError(f"there is no tool {name!r}; {_instead(str(name), self._tools)}")
 
     # -- many at once --
 
@@ -151,16 +151,21 @@ class Toolset:
                 yield from self.find(item, broken)
         elif callable(source) or isinstance(source, Tool):
             yield self.make(source)
-        else:
+        elif isinstance(source, (str, os.PathLike)):
             yield from self._of_place(os.fspath(source), broken)
+        else:
+            raise ToolHandlerError(
+                f"no tools can be made of {source!r:.80}: pass a function, module, file or folder, or a list of these"
+            )
 
     def _of_place(self, place: str, broken: dict[str, str] | None) -> Iterator[Tool]:
+        _, colon, path = place.rpartition(":")
         if os.path.isdir(place):
             yield from self._of_folder(place, broken)
+        elif colon and os.sep not in path and not place.endswith(".py"):
+            yield self.make(place)
         elif is_file_target(place):
             yield from self._of_context(context_of_file(place, python_path=self._python_path))
-        elif ":" in place:
-            yield self.make(place)
         else:
             yield from self._of_module(place)
 
@@ -215,3 +220,26 @@ class Toolset:
             raise ModuleLoadError(f"there is no public function in {context.path!r}: add tools by name")
         for name in names:
             yield Tool(name, context, name)
+
+
+def _clash(one: Tool, other: Tool, *hints: Hint) -> ToolHandlerError:
+    places = f"{one.context.path}:{one.path} and {other.context.path}:{other.path}"
+    return ToolHandlerError(f"two tools are called {one.name!r}: {places}").with_hints(*hints)
+
+
+def _must_be_there(tool: Tool) -> None:
+    from elf_pysandbox._tools.static import look_at
+
+    look = look_at(tool.context, tool.path)
+    if look is not None and look.missing:
+        raise ToolNotFoundError(
+            f"{tool.context.name} has no {tool.path!r}; {_instead(tool.path, look.names)}"
+        )
+
+
+def _instead(name: str, names: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    known = list(names)
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"

@@ -163,3 +163,24 @@ def test_a_set_that_was_changed_or_has_another_key_names_the_flags_that_help(tmp
     assert "accept_changes=True" not in done.stderr
     accepted = pysandbox("call", str(saved), "shout", "--args", '["A"]', "--accept-changes")
     assert (accepted.exit_code, accepted.stdout) == (0, "a!\n")
+
+
+def test_a_function_of_a_file_below_a_folder_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    done = pysandbox("save", "examples/text_tools.py:shout", "-o", str(tmp_path / "s.json"))
+    assert (done.exit_code, done.stdout) == (0, f"1 tool saved to {tmp_path}/s.json: shout\n")
+
+
+def test_tools_of_one_name_in_two_files_are_listed_both_and_saved_only_apart(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text(f"def run():\n    return {name!r}\n")
+    listed = pysandbox("list", str(tmp_path))
+    assert listed.exit_code == 0, listed.output
+    assert [line.rpartition("/")[2] for line in listed.stdout.splitlines()] == ["a.py:run", "b.py:run"]
+    for places in ([str(tmp_path)], [f"{tmp_path}/a.py", f"{tmp_path}/b.py"]):
+        done = pysandbox("save", *places, "-o", str(tmp_path / "s.json"))
+        assert done.exit_code == 5
+        assert "two tools are called 'run'" in done.stderr
+        assert done.stderr.endswith("To change that: --output FILE, one for each of them\n")

@@ -8,6 +8,7 @@ import pytest
 
 from elf_pysandbox import (
     BadResultError,
+    Hint,
     InvalidArgumentsError,
     Limits,
     Policy,
@@ -230,6 +231,46 @@ def test_a_module_that_never_finishes_importing_is_load_failed():
 def test_a_relative_traceback_shows_the_tools_own_lines_only(native_pool):
     outcome = native_pool.outcome(native_pool.load_source("def f():\n    return [][0]\n", "f", name="m"))
     assert [frame.source for frame in outcome.error.info.traceback] == ["return [][0]"]
+
+
+def test_the_traceback_of_a_module_that_does_not_load_begins_with_the_tools_own_line(native_pool):
+    outcome = native_pool.outcome(native_pool.load_source("import no_such_module\n", "f", name="m"))
+    assert [frame.source for frame in outcome.error.info.traceback] == ["import no_such_module"]
+
+
+@pytest.mark.parametrize("profile", ["restricted", "native"])
+def test_an_unknown_encoding_is_told_without_a_line_that_nobody_can_read(native_pool, profile):
+    pool = native_pool.with_options(policy=Policy(profile=profile))
+    outcome = pool.outcome(pool.load_source("# coding: nosuch\ndef f(): ...\n", "f", name="odd"))
+    assert outcome.status == "load_failed"
+    assert outcome.error.info.message == "unknown encoding: nosuch (<source odd>)"
+    assert outcome.error.info.traceback == ()
+
+
+OPENING = """
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+def hoard():
+    files = []
+    while True:
+        files.append(open("/dev/null"))
+"""
+
+
+def test_what_would_let_a_refused_file_through_is_a_hint_also_where_the_tool_raised(native_pool):
+    outcome = native_pool.outcome(native_pool.load_source(OPENING, "read", name="m"), "/nowhere/a.txt")
+    error = outcome.error
+    assert outcome.status == "raised"
+    assert error.hints == (Hint("read", "/nowhere/a.txt"),)
+    assert str(error) == "[Errno 2] No such file or directory: '/nowhere/a.txt'"
+    assert error.__notes__[-1] == "To change that: Policy(files=Files(read=('/nowhere/a.txt',)))"
+
+
+def test_a_tool_that_has_too_many_files_open_is_told_the_limit(native_pool):
+    outcome = native_pool.outcome(native_pool.load_source(OPENING, "hoard", name="m"))
+    assert (outcome.status, outcome.error.hints) == ("raised", (Hint("open_files"),))
 
 
 @pytest.mark.parametrize("kind", ["message", "notes", "causes", "name"])

@@ -72,6 +72,7 @@ def test_arguments_may_be_the_json_text_that_a_model_wrote(handler: ToolHandler,
     ("arguments", "reason"),
     [
         ("{a: 1}", "no valid JSON"),
+        ('{"a": 1, "a": 2}', 'the key "a" stands there twice'),
         ("[1]", "must be a JSON object, not list"),
         ([1], "must be a JSON object, not list"),
         ({1: 2}, "names of its arguments must be text"),
@@ -122,6 +123,60 @@ def test_two_tools_of_one_name_never_replace_each_other_silently(handler: ToolHa
     handler.add_tool(other.add, name="concatenate")
     handler.add_tool(other.add, replace=True)
     assert handler.execute("add", {"a": 1, "b": 2}) == "12"
+
+
+def test_a_name_that_two_tools_have_is_told_with_what_helps(pool: SandboxPool, project: Project) -> None:
+    root = project({"a.py": "def run(): return 1\n", "b.py": "def run(): return 2\n"})
+    with ToolHandler(pool) as handler:
+        # Both are new: none of them can take the other's place.
+        with pytest.raises(ToolHandlerError, match=r"To change that: add_tool\(…, name='…'\)$"):
+            handler.add_tools(root)
+        assert [tool.name for tool in handler.find(root)] == ["run", "run"]
+        assert handler.names == ()
+        handler.add_tools(root / "a.py")
+        with pytest.raises(ToolHandlerError, match=r" or replace=True$"):
+            handler.add_tools(root / "b.py")
+        handler.add_tools(root / "b.py", replace=True)
+        assert handler.execute("run") == 2
+
+
+@pytest.mark.parametrize("name", [3, b"f"])
+def test_a_name_that_is_no_text_is_refused_and_the_handler_serves_on(handler: ToolHandler, name: Any) -> None:
+    with pytest.raises(ToolHandlerError, match="the name of a tool is text"):
+        handler.add_tool(written.helper, name=name)
+    with pytest.raises(ToolNotFoundError, match="did you mean 'divide'"):
+        handler.get("devide")
+
+
+def test_what_no_tools_can_be_made_of_is_told(handler: ToolHandler) -> None:
+    for source in (3, None, {"a": 1}):
+        with pytest.raises(ToolHandlerError, match="no tools can be made of"):
+            handler.add_tools(source)
+
+
+def test_a_function_that_its_file_surely_lacks_is_told_when_it_is_added(
+    pool: SandboxPool, project: Project
+) -> None:
+    root = project({"maths.py": SOURCE, "made.py": "globals()['late'] = lambda: 5\n"})
+    with ToolHandler(pool, python_path=[str(root)]) as handler:
+        for target in (f"{root}/maths.py:devide", "maths:devide"):
+            with pytest.raises(ToolNotFoundError, match="maths has no 'devide'; did you mean 'divide'"):
+                handler.add_tool(target)
+        with pytest.raises(ToolNotFoundError, match="there are: add, divide"):
+            handler.add_tools([f"{root}/maths.py:x1"])
+        assert handler.names == ()
+        handler.add_tool("made:late")  # Its text leaves it open.
+        assert handler.execute("late") == 5
+
+
+def test_a_target_below_a_folder_is_one_of_many_sources(
+    pool: SandboxPool, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project({"sub/maths.py": SOURCE, "od:d/maths.py": SOURCE}))
+    with ToolHandler(pool) as handler:
+        handler.add_tools(["sub/maths.py:add", "od:d/maths.py:divide"])
+        assert handler.names == ("add", "divide")
+        assert len(handler.find("od:d/maths.py")) == 5
 
 
 def test_an_unknown_tool_is_named_with_the_nearest(handler: ToolHandler) -> None:
@@ -434,3 +489,40 @@ def test_errors_stay_in_the_one_tree(handler: ToolHandler) -> None:
         handler.execute("add", {"a": "x"})
     assert issubclass(ToolNotFoundError, ToolHandlerError)
     assert issubclass(ModuleLoadError, ToolHandlerError)
+
+
+@pytest.mark.parametrize("text", ["go", "", '{"id": 1', b"\xff"])
+def test_text_that_is_no_json_is_answered_as_such(handler: ToolHandler, text: str | bytes) -> None:
+    (answer,) = handler.execute_many(text)
+    assert answer["status"] == "invalid_arguments"
+    assert "a tool request is a JSON object; this text is none" in answer["error"]
+
+
+def test_arguments_of_a_provider_that_have_a_key_twice_are_refused_and_the_others_run(
+    handler: ToolHandler,
+) -> None:
+    calls = [
+        {"id": id, "type": "function", "function": {"name": "add", "arguments": text}}
+        for id, text in (("c1", '{"a": 1, "a": 2}'), ("c2", '{"a": 2}'))
+    ]
+    first, second = handler.execute_many({"role": "assistant", "tool_calls": calls})
+    assert 'the key "a" stands there twice' in first["content"]
+    assert (second["tool_call_id"], second["content"]) == ("c2", "4")
+
+
+def test_all_that_is_wrong_with_arguments_is_told_whether_the_tool_was_described_or_not(
+    handler: ToolHandler,
+) -> None:
+    bad = {"b": "x", "c": 1}
+    before = handler.outcome("add", bad).error
+    handler.describe("add")
+    after = handler.outcome("add", bad).error
+    assert isinstance(before, InvalidArgumentsError)
+    assert isinstance(after, InvalidArgumentsError)
+    assert {path for path, _ in before.problems} == {path for path, _ in after.problems} == {"a", "b", "c"}
+    assert dict(before.problems)["b"] == dict(after.problems)["b"] == "Input should be a valid integer"
+
+
+def test_a_set_that_cannot_be_written_is_told_by_the_name_given(handler: ToolHandler, tmp_path: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere/set\.json"):
+        handler.save(tmp_path / "nowhere" / "set.json")

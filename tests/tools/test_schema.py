@@ -358,6 +358,25 @@ def test_the_schema_alone_finds_missing_and_unknown_arguments() -> None:
     assert precheck(DESCRIPTIONS["s35"], {"anything": 1}) == []
 
 
+def test_beside_a_missing_argument_those_of_another_simple_type_are_told_unless_reading_is_lax() -> None:
+    parameters = {
+        "type": "object",
+        "properties": {
+            "n": {"type": "integer"}, "x": {"type": "number"}, "s": {"type": "string"}, "b": {"type": "boolean"},
+            "l": {"type": "array", "items": {"type": "string"}}, "day": {"type": "string", "format": "date"},
+            "must": {},
+        },
+        "required": ["must"],
+    }  # fmt: skip
+    described = description_of({"parameters": parameters}, name="t")
+    wrong = {"n": "1", "x": True, "s": None, "b": 0, "l": {}, "day": 3}
+    assert [path for path, _ in precheck(described, wrong)] == ["must", "n", "x", "s", "b", "l"]
+    assert precheck(described, wrong, strict=False) == [("must", "is required")]
+    right = {"n": 1.0, "x": 1, "s": "", "b": False, "l": [1], "day": "x"}
+    assert precheck(described, right) == [("must", "is required")]
+    assert precheck(described, wrong | {"must": 1}) == []
+
+
 def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match="gemini"):
         DESCRIPTIONS["s01"].render("bard")

@@ -58,6 +58,13 @@ def parse(message: Any) -> list[Request]:
         A response, message, part or request as dict, JSON text, an object of the provider's own library, or a list of
         any of these.
     """
+    if isinstance(message, (str, bytes, bytearray)):
+        try:
+            message = json.loads(message)
+        except (ValueError, RecursionError) as error:
+            return [
+                malformed("plain", "", "", f"a tool request is a JSON object; this text is none: {error}")
+            ]
     message = _as_data(message)
     if isinstance(message, list):
         return [request for item in message for request in parse(item)]
@@ -76,11 +83,6 @@ def answer(reply: Reply) -> dict[str, Any]:
 
 
 def _as_data(message: Any) -> Any:
-    if isinstance(message, (str, bytes, bytearray)):
-        try:
-            return json.loads(message)
-        except (ValueError, RecursionError):
-            return None
     for name in ("model_dump", "to_dict"):
         method = getattr(message, name, None)
         if callable(method) and not isinstance(message, type):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from elf_pysandbox._tools.jsonable import strict_json
+
 if TYPE_CHECKING:
     from elf_pysandbox._tools.schema import Description
 
@@ -80,7 +82,7 @@ def request_of(provider: str, id: Any, name: Any, arguments: Any) -> Request:
         return malformed(provider, id, name, "the request names no tool")
     if isinstance(arguments, (str, bytes)):
         try:
-            arguments = json.loads(arguments) if arguments.strip() else {}
+            arguments = strict_json(arguments) if arguments.strip() else {}
         except (ValueError, RecursionError) as error:
             return malformed(provider, id, name, f"its arguments are no valid JSON: {error}")
     if arguments is None:

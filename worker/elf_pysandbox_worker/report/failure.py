@@ -7,6 +7,7 @@ or be huge. Nothing here lets that out: each look at it is guarded, each text is
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ _SOURCE_LINE = 400
 _CAUSES = 6
 _HINTS = 10
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_OURS = (_OWN, "<frozen importlib", importlib.__file__)
+"""Files whose frames are no tool's: what imports its module is among them."""
 _DENIALS = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 
 
@@ -99,12 +102,16 @@ def _as_compilers_say(error: SyntaxError, data: ErrorData, bundle: Bundle) -> Er
     """Tell a module that does not compile by its own file, line and column, not by who compiled it."""
     own = {name for file in bundle.files for name in (file.path, f"<{file.name}>")}
     importers = [each for each in data.traceback if each.file in own]
+    if error.filename in own and not error.lineno:
+        # An unknown encoding: no line could be read.
+        message = _cut(f"{error.msg} ({os.path.basename(error.filename)})", _MESSAGE)
+        return msgspec.structs.replace(data, message=message, traceback=importers)
     if error.filename is None:
         # NUL bytes: the compiler gives up before it looks at a line.
         whole = [file.path or f"<{file.name}>" for file in bundle.files if b"\0" in file.source]
         place = f" ({os.path.basename(whole[0])})" if whole else ""
         return msgspec.structs.replace(data, message=f"{data.message}{place}", traceback=importers)
-    if error.filename not in own or not error.lineno:
+    if error.filename not in own or error.lineno is None:
         return data
     column = f", column {error.offset}" if error.offset and error.offset > 0 else ""
     place = f"{os.path.basename(error.filename)}, line {error.lineno}{column}"
@@ -160,6 +167,9 @@ def _refusal(error: BaseException) -> tuple[str, Sequence[tuple[str, str]]]:
         return "", error.hints  # Its message says why.
     if not isinstance(error, OSError):
         return "", ()
+    if error.errno == errno.EMFILE:
+        # The explanation could not be imported: that takes a descriptor.
+        return "layer rlimits: too many open files", [("open_files", "")]
     try:
         from elf_pysandbox_worker.isolation.explain import explain_error
 
@@ -172,7 +182,7 @@ def _frames(traceback: TracebackType | None) -> list[FrameData]:
     frames: list[FrameData] = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        own = code.co_filename.startswith((_OWN, "<frozen importlib"))
+        own = code.co_filename.startswith(_OURS)
         if not own:
             line = traceback.tb_lineno or 0
             source = _source_line(traceback)
