@@ -138,7 +138,11 @@ class ErrorInfo:
     hints: tuple[Hint, ...] = ()
 
     def format(self, spelling: Spelling | None = in_python) -> str:
-        """Render as Python prints an uncaught exception; hints in the words of a front, or without them."""
+        """Render as Python prints an uncaught exception; hints in the words of a front, or without them.
+
+        Of an exception of the sandbox's own (a refused name, arguments that do not fit) only the message is told: its
+        class is of no use to anybody.
+        """
         lines: list[str] = []
         if self.cause is not None:
             lines += [self.cause.format(spelling), "", "The above exception led to this one:", ""]
@@ -150,7 +154,10 @@ class ErrorInfo:
             if (more := count - _SHOWN_ALIKE) > 0:
                 lines.append(f"  [Previous line repeated {more} more time{'s' * (more > 1)}]")
         name = self.type if self.module in ("builtins", "") else f"{self.module}.{self.type}"
-        lines.append(f"{name}: {self.message}" if self.message else name)
+        if self.message and self.module.startswith("elf_pysandbox_worker."):
+            lines.append(self.message)
+        else:
+            lines.append(f"{name}: {self.message}" if self.message else name)
         lines += self.notes
         if self.hints and spelling:
             lines.append(advice(self.hints, spelling))

@@ -8,6 +8,7 @@ source.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -68,6 +69,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "max_workers": int,
     "layers": _layers,
 }
+_LISTED = frozenset({"allowed_imports", "read", "write", "env"})
 NAMES: tuple[str, ...] = tuple(_READERS)
 """Every setting, in the order in which ``pysandbox config`` prints them."""
 
@@ -159,6 +161,7 @@ class Settings:
         for setting in self.values.values():
             alone = {**base, setting.name: setting.value}
             try:
+                _check_listed(setting)
                 probe = Settings({name: Setting(name, value, "") for name, value in alone.items()})
                 _ = probe.limits, probe.policy
                 _check_workers(alone["max_workers"])
@@ -173,6 +176,13 @@ def _placed(error: Exception, setting: Setting) -> ConfigurationError:
     placed = ConfigurationError(f"{setting.origin}: {setting.name} {problem}")
     placed.setting, placed.problem, placed.origin = setting.name, problem, setting.origin
     return placed
+
+
+def _check_listed(setting: Setting) -> None:
+    """Refuse text where a list is meant: each letter would be a path, and the "/" of "./data" the whole host."""
+    if setting.name in _LISTED and isinstance(setting.value, str):
+        problem = f"must be a list, as in [{json.dumps(setting.value)}]"
+        raise ConfigurationError.about("Settings", setting.name, problem)
 
 
 def _check_workers(value: Any) -> None:
@@ -249,7 +259,8 @@ def _from_pyproject(environ: Mapping[str, str], folder: Path) -> Iterator[Settin
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
-    table = document.get("tool", {}).get("pysandbox", {})
+    tools = document.get("tool", {})
+    table = tools.get("pysandbox", {}) if isinstance(tools, dict) else None
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: [tool.pysandbox] must be a table")
     for name, written in table.items():

@@ -167,6 +167,10 @@ def _refuse(error: SandboxError) -> int:
     failed = getattr(error, "node_error", None)
     if failed is not None:
         text = failed.traceback or f"{failed.type}: {failed.message}"
+        if failed.status != "raised":
+            # As of `run`: the lines that led there, then the status with what it is about.
+            frames = [line for line in text.splitlines() if line.startswith(("Traceback", "  "))]
+            text = "\n".join([*frames, f"{failed.status}: {failed.message}"])
         notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("in node")]
         click.echo(escaped("\n".join([text, *notes])), err=True)
         return EXIT_OF_STATUS[failed.status]

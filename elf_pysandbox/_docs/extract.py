@@ -19,9 +19,9 @@ _GOOGLE = re.compile(r"^(\*{0,2}\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 _NUMPY = re.compile(r"^(\*{0,2}\w+)\s*(?::.*)?$")
 
 
-def extract(source: bytes | str) -> dict[str, Any]:
+def extract(source: bytes | str, filename: str = "<unknown>") -> dict[str, Any]:
     """Return the module's docstring and its public functions, as plain data."""
-    tree = ast.parse(source)
+    tree = ast.parse(source, filename)
     published = _published(tree)
     functions = [
         _function(node)

@@ -106,7 +106,7 @@ def gather(path: Path, *, policy: Policy, limits: Limits, run_examples: bool = T
 
 
 def _facts(pool: SandboxPool, extract: Any, file: Path) -> ModuleFacts:
-    outcome = pool.outcome(extract, file.read_bytes())
+    outcome = pool.outcome(extract, file.read_bytes(), file.name)
     if outcome.ok:
         try:
             return msgspec.convert(outcome.value, ModuleFacts)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from elf_pysandbox import ToolRaised
 from elf_pysandbox._pytest.view import SandboxView
 
 PROPERTY = "sandbox_calls"
@@ -32,7 +34,10 @@ def section_of(view: SandboxView) -> str:
     """Return the calls of a failed test as text."""
     lines = []
     for target, outcome in view.outcomes:
-        lines.append(f"{target}: {outcome.status}" + (f": {outcome.error}" if outcome.error else ""))
+        if isinstance(outcome.error, ToolRaised) and outcome.error.info is not None:
+            lines += [f"{target}: raised", textwrap.indent(outcome.error.info.format(), "  ")]
+        else:
+            lines.append(f"{target}: {outcome.status}" + (f": {outcome.error}" if outcome.error else ""))
         lines += [f"  | {line}" for line in (outcome.stdout + outcome.stderr).splitlines()[:50]]
     return "\n".join(lines)
 

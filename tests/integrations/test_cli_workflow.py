@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from elf_pysandbox._cli import main
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from tests.config.conftest import folder as folder
 from tests.config.malformed import CORPUS, Malformed
 from tests.integrations.conftest import EXAMPLES
@@ -75,6 +76,9 @@ def test_a_failing_node_decides_the_exit_code(body: str, settings: str, code: in
     assert result.exit_code == code, result.stderr
     assert result.stdout == ""
     assert f"in node 'f', {path} line 3" in result.stderr
+    statuses = [status for status, each in EXIT_OF_STATUS.items() if each == code and status != "raised"]
+    assert not statuses or any(f"{status}: " in result.stderr for status in statuses)
+    assert "elf_pysandbox_worker" not in result.stderr
 
 
 def test_what_a_limit_ended_names_the_key_that_changes_it(tmp_path: Path) -> None:

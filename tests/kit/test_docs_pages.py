@@ -80,7 +80,7 @@ def test_a_module_that_does_not_parse_is_named_and_the_others_are_written(tmp_pa
     (tmp_path / "good.py").write_text("def g():\n    pass\n")
     ended = CliRunner().invoke(main, ["docs", str(tmp_path), "-o", str(tmp_path / "out")])
     assert ended.exit_code == 1
-    assert "broken.py" in ended.output
+    assert "broken.py: invalid syntax (broken.py, line 1)" in ended.output
     assert (tmp_path / "out" / "good.g.md").exists()
 
 

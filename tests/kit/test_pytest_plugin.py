@@ -72,7 +72,7 @@ def test_the_fixtures_call_tools_beside_the_test(author):
     ends(author, body, passed=5)
 
 
-def test_a_failing_test_tells_its_calls_with_their_output(author):
+def test_a_failing_test_tells_its_calls_with_their_output_and_the_tools_own_lines(author):
     body = """
         def test_fails(run_tool, sandbox_outcome):
             sandbox_outcome("tools.py:invert", 0)
@@ -82,7 +82,10 @@ def test_a_failing_test_tells_its_calls_with_their_output(author):
     result.stdout.fnmatch_lines(
         [
             "*sandbox calls*",
-            "tools.py:invert: raised: division by zero",
+            "tools.py:invert: raised",
+            "  Traceback (most recent call last):",
+            '    File "*tools.py", line *, in invert',
+            "  ZeroDivisionError: division by zero",
             "tools.py:greet: ok",
             "  | greeting Ada",
         ]
