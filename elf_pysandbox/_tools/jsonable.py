@@ -14,7 +14,7 @@ from typing import Any
 from elf_pysandbox_worker.wire.values import Record
 
 _MOST_UNWRITTEN = 1_000_000
-"""Elements of ranges, together, that are written out: a range of any length is a few bytes when it comes."""
+"""Elements of ranges and of empty arrays, together, that are written out: of any length, they come in a few bytes."""
 
 _SURELY_DECIMAL = 2_000  # bits; the lowest limit that can be set is 640 digits
 _BITS_A_DIGIT = 3.32
@@ -75,9 +75,12 @@ def _key(key: Any, form: _Form) -> str:
 def _fits(value: Any, form: _Form) -> bool:
     """Take room for the elements of something that has none in memory; whether there was as much."""
     try:
-        count = len(value)
+        return _take(len(value), form)
     except OverflowError:
         return False
+
+
+def _take(count: int, form: _Form) -> bool:
     if count > form.room:
         return False
     form.room -= count
@@ -110,6 +113,8 @@ def _leaf(value: Any, form: _Form) -> Any:
     if kind.__module__.partition(".")[0] == "pandas":
         return _table(value, form)
     if hasattr(value, "tolist"):
+        if 0 in value.shape and not _take(math.prod(value.shape[: value.shape.index(0)]), form):
+            return f"<{kind.__name__} of shape {value.shape}>"
         return _to_json(_array(value).tolist(), form)
     return _text(value)
 

@@ -79,6 +79,19 @@ def lock_memory() -> None:
         raise OSError(ctypes.get_errno(), "mlock")
 
 
+def queue_timers() -> None:
+    """Make 6,000 timers (timer_create(2)): each is kernel memory, and counts as a signal that waits."""
+    import ctypes
+
+    from elf_pysandbox_worker.isolation.syscalls import NUMBERS
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = ctypes.c_int()
+    for _ in range(6000):
+        if libc.syscall(NUMBERS["timer_create"], 0, None, ctypes.byref(number)):
+            raise OSError(ctypes.get_errno(), "timer_create")
+
+
 def spin() -> None:
     end = time.process_time() + 1.6
     while time.process_time() < end:
@@ -104,6 +117,7 @@ ATTACKS = [
         "lock memory", lock_memory, {"rlimits": errno.EPERM},
         needs=("user_namespace", "mount_namespace", "identity", "capabilities"),
     ),
+    Attack("queue timers", queue_timers, {"rlimits": errno.EAGAIN}, changes={"workers": 1}),
     Attack("spin", spin, {"rlimits": Killed(signal.SIGXCPU)}, changes={"cpu_s": 1.0}, position="worker"),
 ]  # fmt: skip
 

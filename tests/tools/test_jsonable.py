@@ -7,6 +7,7 @@ import resource
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -24,6 +25,7 @@ HUGE = 10**6000  # CPython writes 4300 digits
         (pd.RangeIndex(3), [0, 1, 2]),
         (pd.DataFrame(index=range(2)), [{}, {}]),
         (pd.DataFrame({"a": [1, 2]}), [{"a": 1}, {"a": 2}]),
+        (np.empty((2, 0, 5)), [[], []]),
         (10**4000, 10**4000),
     ],
     ids=lambda value: type(value).__name__,
@@ -40,6 +42,7 @@ def test_what_is_short_is_written_out(value: Any, written: Any) -> None:
         (range(HUGE), "<range with a number too long to write>"),
         (pd.RangeIndex(2**60), f"<RangeIndex of {2**60} rows>"),
         (pd.DataFrame(index=pd.RangeIndex(2**60)), f"<DataFrame of {2**60} rows>"),
+        (np.empty((10**6, 10**6, 0)), "<ndarray of shape (1000000, 1000000, 0)>"),
         (HUGE, hex(HUGE)),
         (-HUGE, hex(-HUGE)),
         ({HUGE: [HUGE]}, {hex(HUGE): [hex(HUGE)]}),

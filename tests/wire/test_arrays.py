@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from elf_pysandbox_worker.wire import tags
-from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge, pack, unpack
+from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge, WireError, pack, unpack
 from tests.wire.support import LIMIT, received, round_trip
 
 RECORDS = np.dtype([("a", "<i4"), ("b", ">f8", (2, 3)), ("c", [("x", "S3"), ("t", "<M8[ms]")])])
@@ -148,3 +148,15 @@ def test_where_numpy_is_not_installed_the_error_says_so() -> None:
     )
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=60)
+
+
+def test_a_part_of_no_bytes_and_many_places_is_no_dtype() -> None:
+    def of_places(count: int) -> bytes:
+        dtype = [["a", "b"], ["<i4", ["<i4", [count, 2]]], [0, 4], 4 + 8 * max(count, 1)]
+        items = tags.encode(dtype), tags.encode([1]), tags.encode("C")
+        content = tags.ext(tags.BYTES, bytes(4 + 8 * max(count, 1)))
+        return tags.ext(tags.NDARRAY, b"\x94" + b"".join(items) + content)
+
+    assert unpack(of_places(3))["b"].shape == (1, 3, 2)
+    with pytest.raises(WireError, match="no dtype"):
+        unpack(of_places(0))

@@ -161,10 +161,69 @@ def test_a_zone_that_is_a_name_is_refused_since_pandas_would_open_the_file_it_na
         if kind == "moment":
             return unpack(tags.ext(tags.TIMESTAMP, b"\x93" + tags.encode(0) + tags.encode("ns") + zone))
         zone = unpack(zone)
-        return tables._zone_column(pd, np.zeros(1, "M8[ns]"), "ns", zone)[0][0]
+        return tables._zone_column(pd, int, np.zeros(1, "M8[ns]"), "ns", zone)[0][0]
 
     assert load(tags.ext(tags.TIMEZONE, tags.encode("Europe/Berlin"))).year == 1970
     with pytest.raises(ValueError, match="magic"):
         pd.Timestamp(0, tz="UTC").tz_convert(name)  # the control: pandas opens it
     with pytest.raises(WireError, match="no time zone"):
         load(tags.encode(name))
+
+
+def part(*parts: bytes) -> bytes:
+    return tags.array_head(len(parts)) + b"".join(parts)
+
+
+def data(value: Any) -> bytes:
+    return pack(value, max_bytes=LIMIT).data
+
+
+def by_level(level: bytes) -> bytes:
+    """Return a MultiIndex of one level."""
+    codes = data(np.zeros(1, "i8"))
+    return tags.ext(tags.INDEX, part(data("multi"), part(data(None)), part(level), part(codes)))
+
+
+def by_category(level: bytes) -> bytes:
+    """Return an index of a category."""
+    column = part(data("category"), data(np.zeros(1, "i1")), level, data(False))
+    return tags.ext(tags.INDEX, part(data("column"), data(None), column, data(False)))
+
+
+@pytest.mark.parametrize("index", [by_level, by_category])
+def test_a_range_that_pandas_would_write_out_is_charged_for_as_what_it_becomes(index: Any) -> None:
+    assert list(unpack(index(data(pd.RangeIndex(5, 1_000_000))))) in ([(5,)], [5])
+    for many in (10**8, 10**15):
+        with pytest.raises(WireError, match="more objects"):
+            unpack(index(data(pd.RangeIndex(many))))
+
+
+@pytest.mark.parametrize("index", [by_level, by_category])
+def test_objects_as_categories_are_few_or_in_order_since_their_hashes_can_be_chosen(index: Any) -> None:
+    def level(items: list[Any]) -> bytes:
+        column = part(data("object"), data(items))
+        return tags.ext(tags.INDEX, part(data("column"), data(None), column, data(False)))
+
+    honest = [*range(3000)]
+    assert unpack(index(level(honest)))[0] in (0, (0,))
+    assert unpack(index(level([str(i) for i in reversed(honest)])))[0] in ("2999", ("2999",))
+    # pandas looks at the upper half of a hash xor the lower: of these that is the same, and the hash is not.
+    alike = [(i << 32) | (i ^ 1234) for i in reversed(honest)]
+    assert len(set(map(hash, alike))) == len(alike)
+    with pytest.raises(WireError, match="out of order"):
+        unpack(index(level(alike)))
+
+
+def test_only_moments_of_few_distances_are_looked_through_for_their_frequency() -> None:
+    def regular(moments: Any) -> Any:
+        column = part(data("numpy"), pack(moments, max_bytes=LIMIT).data)
+        return unpack(tags.ext(tags.INDEX, part(data("column"), data(None), column, data(True))))
+
+    count = tags.OUT_OF_BAND // 16
+    for dtype in ("m8[ns]", "M8[ns]"):
+        assert regular((np.arange(count) * 1000).astype(dtype)).freq == pd.offsets.Micro()
+        # Each distance is another: pandas would have a hash table of them made, whose hashes can be chosen.
+        growing = np.cumsum(np.arange(count)).astype(dtype)
+        assert regular(growing).freq is None
+        assert not tables._has_few_steps(pd.Index(growing))
+        assert tables._has_few_steps(pd.Index(growing[:10]))

@@ -26,6 +26,9 @@ _TEMPLATE_CPU_S = 3600
 # On a host without user namespaces the count is shared with every process of that user, so it can only be a
 # bound against bombs, far above what an honest host runs.
 _SHARED_TASKS = 1 << 14
+# Queued signals and timers (timer_create(2)) are kernel memory, and count against the host's user as well: who has none
+# left can make no timer. An honest process has a handful.
+_SIGNALS, _SHARED_SIGNALS = 16, 1 << 12
 
 
 def tasks_allowed(spec: Confinement) -> int:
@@ -46,6 +49,7 @@ class Rlimits:
         spec = context.spec
         own_count = context.holds("user_namespace")
         tasks = tasks_allowed(spec) if own_count else max(_SHARED_TASKS, tasks_allowed(spec))
+        signals = _SIGNALS * (2 + spec.workers)
         for kind, value in (
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_MEMLOCK, 0),
@@ -55,6 +59,7 @@ class Rlimits:
             (resource.RLIMIT_FSIZE, spec.file_mb * _MB),
             (resource.RLIMIT_NOFILE, spec.open_files + 2 * spec.workers + _TEMPLATE_DESCRIPTORS),
             (resource.RLIMIT_NPROC, tasks),
+            (resource.RLIMIT_SIGPENDING, signals if own_count else max(_SHARED_SIGNALS, signals)),
             (resource.RLIMIT_CPU, template_cpu_s(spec)),
         ):
             lower(kind, value)

@@ -108,7 +108,10 @@ def build(description: Description, charge: Charge, nesting: int = 0) -> Any:
     if len(description) == 2:
         charge(_SUBARRAY)
         inner, shape = description
-        return numpy().dtype((build(inner, charge, nesting + 1), _shape(shape, _MAX_ITEM)))
+        sizes = _shape(shape, _MAX_ITEM)
+        if 0 in sizes:
+            raise WireError("no dtype")  # of no bytes, and yet of a thousand million empty lists
+        return numpy().dtype((build(inner, charge, nesting + 1), sizes))
     return _build_fields(description, charge, nesting)
 
 

@@ -14,7 +14,6 @@ No tag names a class: what the sender has as an instance comes out as a `Record`
 from __future__ import annotations
 
 import types
-from collections import Counter
 from collections.abc import Callable, Sequence, Sized
 from typing import Any, Final, TypeVar
 
@@ -26,6 +25,7 @@ from elf_pysandbox_worker.wire.errors import WireError, WireTooLarge
 from elf_pysandbox_worker.wire.leaves import LOAD
 from elf_pysandbox_worker.wire.record import KINDS, MAX_NAME, Record
 from elf_pysandbox_worker.wire.scan import Caps
+from elf_pysandbox_worker.wire.spread import check_spread
 from elf_pysandbox_worker.wire.tags import encode
 
 _T = TypeVar("_T")
@@ -67,7 +67,6 @@ _PRICE: Final = {
     tags.INDEX: 25_000,
 }
 _ROW: Final = 64  # of a tuple beside the list it is made of
-_MOST_ALIKE: Final = 64
 _ELEMENT: Final = 80  # of a set or dict: its table, when it has just grown
 
 
@@ -188,10 +187,10 @@ class Reader:
             raise WireError("expected an array")
         return items
 
-    def _hashed(self, items: list[Any]) -> list[Any]:
-        """Return `items` if they may go into a table: few enough, different, and spread."""
+    def _hashed(self, items: list[Any], *, of_set: bool) -> list[Any]:
+        """Return `items` if they may go into a table: few enough, and spread."""
         self.charge(_ELEMENT * len(items))
-        check_spread(items)
+        check_spread(items, of_set=of_set)
         return items
 
     def _load_buffer(self, data: memoryview) -> bytes:
@@ -214,20 +213,20 @@ class Reader:
         return list(map(tuple, rows))
 
     def _load_set(self, data: memoryview) -> set[Any]:
-        items = self._hashed(self.items(data))
+        items = self._hashed(self.items(data), of_set=True)
         table = set(items)
         _check_all(items, table)
         return table
 
     def _load_frozenset(self, data: memoryview) -> frozenset[Any]:
-        items = self._hashed(self.items(data))
+        items = self._hashed(self.items(data), of_set=True)
         table = frozenset(items)
         _check_all(items, table)
         return table
 
     def _load_dict(self, data: memoryview) -> dict[Any, Any]:
         keys, values = self.parts(data, list, list)
-        self._hashed(keys)
+        self._hashed(keys, of_set=False)
         table = dict(zip(keys, values, strict=True))
         _check_all(keys, table)
         return table
@@ -276,23 +275,10 @@ class Reader:
 
 
 _decode_raw: Final = Decoder().decode
-_KEYED_HASH: Final = frozenset({str, bytes})
 
 
 def _too_deep() -> WireTooLarge:
     return WireTooLarge(f"value is nested more than {tags.MAX_DEPTH} levels deep")
-
-
-def check_spread(items: Sequence[Any]) -> None:
-    """Refuse items of which too many have the same hash.
-
-    Hashes of numbers and tuples can be chosen, and inserting a million equal ones takes hours. Those of str
-    and bytes cannot; and honest tuples collide a little, since -1 and -2 have the same hash.
-    """
-    if len(items) <= _MOST_ALIKE or set(map(type, items)) <= _KEYED_HASH:
-        return
-    if max(Counter(map(hash, items)).values()) > _MOST_ALIKE:
-        raise WireError("set or dict of colliding items")
 
 
 def _check_all(items: Sized, table: Sized) -> None:

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from elf_pysandbox_worker.wire import arrays, tags
 from elf_pysandbox_worker.wire.errors import WireError
-from elf_pysandbox_worker.wire.reader import check_spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from elf_pysandbox_worker.wire.arrays import Charge
     from elf_pysandbox_worker.wire.reader import Reader
     from elf_pysandbox_worker.wire.writer import Writer
 
 _MAX_UNORDERED: Final = 10_000
+_MAX_UNORDERED_OBJECTS: Final = 1_000
+_TEXT: Final = frozenset({str, bytes})
+_MAX_STEPS: Final = 64  # months have 4 lengths; a change of clocks doubles them
+_RANGE_ITEM: Final = 16  # what pandas makes of an item of a range when it looks for missing and equal ones
 _UNITS: Final = ("s", "ms", "us", "ns")
 _HINT: Final = "convert it with astype, or {} to_dict() of it"
 
@@ -193,40 +197,40 @@ def load(reader: Reader, code: int, payload: memoryview) -> Any:
         if found is None:
             raise WireError("no singleton of pandas")
         return found
-    return _LOADERS[code](pd, reader.items(payload))
+    return _LOADERS[code](pd, reader.items(payload), reader.charge)
 
 
-def _load_frame(pd: Any, parts: list[Any]) -> Any:
+def _load_frame(pd: Any, parts: list[Any], charge: Charge) -> Any:
     columns, index, data, attrs = parts
     if not (isinstance(columns, pd.Index) and isinstance(index, pd.Index)) or type(data) is not list:
         raise WireError("no DataFrame")
     if len(columns) != len(data) or type(attrs) is not dict:
         raise WireError("no DataFrame")
-    series = {place: _series(pd, column, index) for place, column in enumerate(data)}
+    series = {place: _series(pd, column, index, charge) for place, column in enumerate(data)}
     frame = pd.DataFrame(series, index=index, copy=False)
     frame.columns = columns
     frame.attrs.update(attrs)
     return frame
 
 
-def _load_series(pd: Any, parts: list[Any]) -> Any:
+def _load_series(pd: Any, parts: list[Any], charge: Charge) -> Any:
     name, index, data, attrs = parts
     if not isinstance(index, pd.Index) or type(attrs) is not dict:
         raise WireError("no Series")
-    series = _series(pd, data, index)
+    series = _series(pd, data, index, charge)
     series.name = name
     series.attrs.update(attrs)
     return series
 
 
-def _series(pd: Any, column: Any, index: Any) -> Any:
-    values, dtype = _column(pd, column)
+def _series(pd: Any, column: Any, index: Any, charge: Charge) -> Any:
+    values, dtype = _column(pd, column, charge)
     if len(values) != len(index):
         raise WireError("column of another length than its index")
     return pd.Series(values, index=index, dtype=dtype, copy=False)
 
 
-def _load_index(pd: Any, parts: list[Any]) -> Any:
+def _load_index(pd: Any, parts: list[Any], charge: Charge) -> Any:
     kind, name, *rest = parts
     if kind == "range":
         if tuple(map(type, rest)) != (int, int, int) or max(map(abs, rest)) >= 1 << 63:
@@ -237,28 +241,37 @@ def _load_index(pd: Any, parts: list[Any]) -> Any:
         if not all(isinstance(level, pd.Index) for level in levels):
             raise WireError("no MultiIndex")
         for level in levels:
-            _check_distinct(level)
+            _check_distinct(level, charge)
         return pd.MultiIndex(levels=levels, codes=[_array(code, 1) for code in codes], names=name)
     column, regular = rest
-    values, dtype = _column(pd, column)
+    values, dtype = _column(pd, column, charge)
     index = pd.Index(values, dtype=dtype, name=name, copy=False)
-    if regular is True and len(index) > 2:
+    if regular is True and len(index) > 2 and _has_few_steps(index):
         index = type(index)(index, freq="infer")
     return index
 
 
-def _check_distinct(index: Any) -> None:
-    """Refuse an index that pandas may need hours to find distinct: its hashes of numbers can be chosen."""
+def _has_few_steps(index: Any) -> bool:
+    """Whether the distances of moments are of few kinds: pandas tells them apart by hashes that can be chosen."""
+    steps = arrays.numpy().diff(index.asi8)
+    return len(arrays.numpy().unique(steps)) <= _MAX_STEPS
+
+
+def _check_distinct(index: Any, charge: Charge) -> None:
+    """Refuse an index that pandas may need hours, or all memory, to find distinct."""
     if not _is_orderly(index):
         raise WireError("categories out of order")
-    if index.dtype == object:
-        check_spread(index.tolist())
+    if type(index) is pandas().RangeIndex:
+        charge(_RANGE_ITEM * len(index))
 
 
 def _is_orderly(index: Any) -> bool:
-    """Whether an index is in order, short, or of objects and text."""
-    kind = getattr(index.dtype, "kind", "O")
-    return len(index) <= _MAX_UNORDERED or kind == "O" or bool(index.is_monotonic_increasing)
+    """Whether an index is short, of text, or in order: pandas' hashes of anything but text can be chosen."""
+    if getattr(index.dtype, "kind", "O") != "O":
+        return len(index) <= _MAX_UNORDERED or bool(index.is_monotonic_increasing)
+    if len(index) <= _MAX_UNORDERED_OBJECTS or index.dtype != object or set(map(type, index)) <= _TEXT:
+        return True
+    return bool(index.is_monotonic_increasing)
 
 
 def _array(value: Any, dimensions: int) -> Any:
@@ -267,32 +280,32 @@ def _array(value: Any, dimensions: int) -> Any:
     return value
 
 
-def _column(pd: Any, column: Any) -> tuple[Any, Any]:
+def _column(pd: Any, column: Any, charge: Charge) -> tuple[Any, Any]:
     """Return the values and dtype of a column."""
     if type(column) is not list or not column or type(column[0]) is not str or column[0] not in _COLUMNS:
         raise WireError("no column")
-    found: tuple[Any, Any] = _COLUMNS[column[0]](pd, *column[1:])
+    found: tuple[Any, Any] = _COLUMNS[column[0]](pd, charge, *column[1:])
     return found
 
 
-def _numpy_column(pd: Any, data: Any) -> tuple[Any, Any]:
+def _numpy_column(pd: Any, charge: Charge, data: Any) -> tuple[Any, Any]:
     return _array(data, 1), data.dtype
 
 
-def _object_column(pd: Any, items: Any) -> tuple[Any, Any]:
+def _object_column(pd: Any, charge: Charge, items: Any) -> tuple[Any, Any]:
     if type(items) is not list:
         raise WireError("no column of objects")
     return arrays.numpy().fromiter(items, dtype=object, count=len(items)), object
 
 
-def _text_column(pd: Any, nan: Any, texts: Any) -> tuple[Any, Any]:
+def _text_column(pd: Any, charge: Charge, nan: Any, texts: Any) -> tuple[Any, Any]:
     if type(texts) is not list or not set(map(type, texts)) <= {str, type(None)} or type(nan) is not bool:
         raise WireError("no column of text")
     dtype = pd.StringDtype(na_value=arrays.numpy().nan) if nan else pd.StringDtype()
     return pd.array(texts, dtype=dtype), dtype
 
 
-def _zone_column(pd: Any, moments: Any, unit: Any, zone: Any) -> tuple[Any, Any]:
+def _zone_column(pd: Any, charge: Charge, moments: Any, unit: Any, zone: Any) -> tuple[Any, Any]:
     if unit not in _UNITS or _array(moments, 1).dtype != f"M8[{unit}]":
         raise WireError("no column of moments")
     array = pd.DatetimeIndex(moments, tz="UTC").as_unit(unit).tz_convert(_zone(zone)).array
@@ -306,19 +319,19 @@ def _zone(zone: Any) -> datetime.tzinfo:
     return zone
 
 
-def _category_column(pd: Any, codes: Any, categories: Any, ordered: Any) -> tuple[Any, Any]:
+def _category_column(pd: Any, charge: Charge, codes: Any, categories: Any, ordered: Any) -> tuple[Any, Any]:
     if (
         not isinstance(categories, pd.Index)
         or type(ordered) is not bool
         or _array(codes, 1).dtype.kind != "i"
     ):
         raise WireError("no column of categories")
-    _check_distinct(categories)
+    _check_distinct(categories, charge)
     dtype = pd.CategoricalDtype(categories, ordered)
     return pd.Categorical.from_codes(codes, dtype=dtype), dtype
 
 
-def _masked_column(pd: Any, data: Any, mask: Any) -> tuple[Any, Any]:
+def _masked_column(pd: Any, charge: Charge, data: Any, mask: Any) -> tuple[Any, Any]:
     if _array(mask, 1).dtype != bool or _array(data, 1).shape != mask.shape:
         raise WireError("no masked column")
     kinds = {"b": pd.arrays.BooleanArray, "f": pd.arrays.FloatingArray}
@@ -326,7 +339,7 @@ def _masked_column(pd: Any, data: Any, mask: Any) -> tuple[Any, Any]:
     return array, array.dtype
 
 
-def _load_timestamp(pd: Any, parts: list[Any]) -> Any:
+def _load_timestamp(pd: Any, parts: list[Any], charge: Charge) -> Any:
     value, unit, zone = parts
     if type(value) is not int or unit not in _UNITS:
         raise WireError("no Timestamp")
@@ -334,7 +347,7 @@ def _load_timestamp(pd: Any, parts: list[Any]) -> Any:
     return moment if zone is None else moment.tz_localize("UTC").tz_convert(_zone(zone))
 
 
-def _load_timedelta(pd: Any, parts: list[Any]) -> Any:
+def _load_timedelta(pd: Any, parts: list[Any], charge: Charge) -> Any:
     value, unit = parts
     if type(value) is not int or unit not in _UNITS:
         raise WireError("no Timedelta")
@@ -345,11 +358,11 @@ _COLUMNS: Final[dict[str, Callable[..., tuple[Any, Any]]]] = {
     "numpy": _numpy_column,
     "object": _object_column,
     "str": _text_column,
-    "zone": _zone_column,
     "category": _category_column,
+    "zone": _zone_column,
     "masked": _masked_column,
 }
-_LOADERS: Final[dict[int, Callable[[Any, list[Any]], Any]]] = {
+_LOADERS: Final[dict[int, Callable[[Any, list[Any], Charge], Any]]] = {
     tags.DATAFRAME: _load_frame,
     tags.SERIES: _load_series,
     tags.INDEX: _load_index,

@@ -1,0 +1,80 @@
+"""Items whose hashes were chosen are refused before a table is made of them; honest ones never are."""
+
+from __future__ import annotations
+
+import datetime
+import fractions
+import random
+
+import pytest
+
+from elf_pysandbox_worker.wire import tags
+from elf_pysandbox_worker.wire.spread import check_spread
+from elf_pysandbox_worker.wire.values import WireError, pack, unpack
+from tests.wire.support import LIMIT
+
+COUNT = 20_000
+NUMBERS = random.Random(1)
+HONEST = {
+    "numbers": [*range(COUNT)],
+    "negative numbers": [*range(-COUNT, 0)],
+    "random numbers": [NUMBERS.getrandbits(60) for _ in range(COUNT)],
+    "multiples": [i << 40 for i in range(COUNT)],
+    "nanoseconds": [1_700_000_000_000_000_000 + i * 86_400_000_000_000 for i in range(COUNT)],
+    "fractions of two": [i / 1024 for i in range(COUNT)],
+    "random floats": [NUMBERS.random() for _ in range(COUNT)],
+    "large numbers": [(1 << 80) + i for i in range(COUNT)],
+    "fractions": [fractions.Fraction(i, 7) for i in range(COUNT)],
+    "days": [datetime.date(1970, 1, 1) + datetime.timedelta(i) for i in range(COUNT)],
+    "pairs": [(i % 200 - 100, i // 200 - 50) for i in range(COUNT)],
+    "texts and numbers": [*map(str, range(COUNT)), *range(COUNT)],
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_keys_and_members_cross_however_regular_they_are(name: str) -> None:
+    items = HONEST[name]
+    table = dict.fromkeys(items, 0)
+    assert unpack(pack(table, max_bytes=LIMIT).data) == table
+    assert unpack(pack(set(items), max_bytes=LIMIT).data) == set(items)
+
+
+def chosen(bits: int) -> list[int]:
+    """Return numbers for a table of 2**bits: most lie in a row, the others meet nothing but that row on their way."""
+    mask = (1 << bits) - 1
+    row, at = [], 1
+    for _ in range((1 << bits) * 9 // 20):
+        row.append(at)
+        at = (at * 5 + 1) & mask  # the way of every item, in the end
+    taken = set(row)
+
+    def meets_the_row(number: int) -> bool:
+        at, rest = number & mask, number
+        while at in taken and rest:
+            rest >>= 5
+            at = (at * 5 + rest + 1) & mask
+        return at in taken
+
+    numbers = random.Random(1)
+    walkers: set[int] = set()
+    while len(walkers) < (1 << bits) * 3 // 20:
+        number = numbers.getrandbits(bits + 12)
+        if number > mask and meets_the_row(number):
+            walkers.add(number)
+    return [*row, *walkers]
+
+
+def test_numbers_that_meet_each_other_on_their_way_are_refused_as_keys() -> None:
+    keys = chosen(13)
+    assert len(set(map(hash, keys))) == len(keys)  # no two have the same hash
+    with pytest.raises(WireError, match="colliding"):
+        check_spread(keys, of_set=False)
+    listed = tags.array_head(len(keys)) + b"".join(map(tags.encode, keys))
+    assert len(unpack(listed)) == len(keys)  # as they may come in a list
+    with pytest.raises(WireError, match="colliding"):
+        unpack(tags.ext(tags.DICT, b"\x92" + listed + tags.array_head(len(keys)) + b"\x01" * len(keys)))
+
+
+def test_a_handful_may_collide_as_they_like() -> None:
+    keys = chosen(10)
+    assert unpack(pack(dict.fromkeys(keys, 0), max_bytes=LIMIT).data) == dict.fromkeys(keys, 0)
