@@ -11,7 +11,7 @@ import click
 from elf_pysandbox import Diagnostic, PythonSecurityValidator, SandboxError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.options import allow_import, regular
-from elf_pysandbox._cli.printing import colours, counted, refuse
+from elf_pysandbox._cli.printing import colours, counted, escaped, refuse, shown
 
 _COUNTED = {"PSB302": "--allow-import MODULE", "PSB103": "--files"}
 """Rules whose findings a grant takes away -> the option that stands for the grant."""
@@ -52,7 +52,7 @@ def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json
     for each in checked.values():
         findings += each
     if as_json:
-        click.echo(json.dumps([found.as_dict() for found in findings], ensure_ascii=False))
+        click.echo(shown(json.dumps([found.as_dict() for found in findings], ensure_ascii=False)))
     else:
         for found in findings:
             click.echo(_line(found))
@@ -70,10 +70,10 @@ def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json
 
 def _line(found: Diagnostic) -> str:
     if not colours():
-        return found.format()
-    place = click.style(str(Path(found.path)), bold=True) + f":{found.line}:{found.column}:"
+        return escaped(found.format())
+    place = click.style(escaped(str(Path(found.path))), bold=True) + f":{found.line}:{found.column}:"
     rule = click.style(found.rule, fg="red" if found.severity == "error" else "yellow")
-    return f"{place} {rule} {found.message} {found.hint}"
+    return f"{place} {rule} {escaped(found.message)} {escaped(found.hint)}"
 
 
 def _summary(findings: list[Diagnostic], files: int) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import Policy, SandboxError, SandboxPool
+from elf_pysandbox import Policy, SandboxError, SandboxPool, WorkerCrashedError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
-from elf_pysandbox._cli.printing import envelope, print_failure, refuse
+from elf_pysandbox._cli.printing import envelope, escaped, print_failure, refuse, shown
 from elf_pysandbox._cli.targets import Target
 
 
@@ -42,17 +42,30 @@ def learn(target: str, arguments: str | None, pairs: tuple[str, ...], as_json: b
             refuse(error, as_json=as_json)
     if not outcome.ok:
         if as_json:
-            click.echo(json.dumps(envelope(outcome), ensure_ascii=False))
+            click.echo(shown(json.dumps(envelope(outcome), ensure_ascii=False)))
         else:
             print_failure(outcome)
         sys.exit(EXIT_OF_STATUS[outcome.status])
-    noted: dict[str, Any] = outcome.value
-    click.echo(
-        json.dumps(noted, ensure_ascii=False, sort_keys=True) if as_json else fragment(target, given, noted)
-    )
+    noted = _noted(outcome.value, as_json=as_json)
+    text = json.dumps(noted, ensure_ascii=False, sort_keys=True)
+    click.echo(shown(text if as_json else fragment(target, given, noted)))
     if noted["status"] != "ok":
-        click.echo(f"the call itself ended with {noted['error']}", err=True)
+        click.echo(f"the call itself ended with {escaped(noted['error'])}", err=True)
         sys.exit(EXIT_OF_STATUS["raised"])
+
+
+def _noted(value: Any, *, as_json: bool) -> dict[str, Any]:
+    """Return what was noted, if it has its form: it is the word of a process that ran the tool."""
+    try:
+        texts = [value["status"], value["error"]]
+        for kind in ("imports", "files", "names"):
+            texts += [*value[kind], *value[kind].values()]
+    except (TypeError, KeyError, AttributeError):
+        texts = [None]
+    if not set(map(type, texts)) <= {str}:
+        refuse(WorkerCrashedError("the worker said what it noted in no form that is known"), as_json=as_json)
+    noted: dict[str, Any] = value
+    return noted
 
 
 def _grant(module: str) -> str:
@@ -81,7 +94,8 @@ def fragment(target: str, given: Policy, noted: dict[str, Any]) -> str:
     problems = refused + sorted(noted["names"].items())
     if problems:
         lines.append("# Not to be had in the profile `restricted`; rewrite these, or use `profile: native`:")
-        lines += [f"#   {name}: {' '.join(str(why).split())}" for name, why in problems]
+        # One line each, whatever the tool's process says they are called: what follows a line's end is no comment.
+        lines += [f"#   {' '.join(f'{name}: {why}'.split())}" for name, why in problems]
     if len(lines) == 1:
         lines.append("# nothing beyond the defaults")
     return "\n".join(lines)

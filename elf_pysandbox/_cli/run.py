@@ -56,7 +56,7 @@ def run(
         except SandboxError as error:
             refuse(error, as_json=as_json)
         if as_json:
-            click.echo(json.dumps(envelope(outcome), ensure_ascii=False))
+            click.echo(shown(json.dumps(envelope(outcome), ensure_ascii=False)))
         elif not outcome.ok:
             print_failure(outcome)
             _tell_how_it_was_read(outcome, pairs)

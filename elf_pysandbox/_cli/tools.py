@@ -86,7 +86,7 @@ def list_tools(places: tuple[str, ...], python_path: tuple[str, ...], as_json: b
     else:
         width = max((len(tool.name) for tool in tools), default=0)
         for tool in tools:
-            click.echo(f"{tool.name:<{width}}  {_place(tool)}")
+            click.echo(shown(f"{tool.name:<{width}}  {_place(tool)}"))
     sys.exit(EXIT_OF_STATUS["load_failed"] if failed else 0)
 
 
@@ -139,16 +139,17 @@ def inspect(target: str, python_path: tuple[str, ...], as_json: bool, **grants: 
         "requires_python": context.requires_python,
     }
     if as_json:
-        click.echo(json.dumps({**description.to_dict(), "context": facts}, ensure_ascii=False, indent=2))
+        whole = {**description.to_dict(), "context": facts}
+        click.echo(shown(json.dumps(whole, ensure_ascii=False, indent=2)))
         return
-    click.echo(f"{description.name}{description.signature}  [{description.kind}]")
+    click.echo(shown(f"{description.name}{description.signature}  [{description.kind}]"))
     if description.text:
-        click.echo(f"\n{description.text}\n")
+        click.echo(shown(f"\n{description.text}\n"))
     for name, schema in description.parameters.get("properties", {}).items():
-        click.echo(f"  {name}: {schema.get('description') or json.dumps(schema)}")
+        click.echo(shown(f"  {name}: {schema.get('description') or json.dumps(schema)}"))
     for name, fact in facts.items():
         if fact:
-            click.echo(f"{name}: {', '.join(fact) if isinstance(fact, list) else fact}")
+            click.echo(shown(f"{name}: {', '.join(fact) if isinstance(fact, list) else fact}"))
 
 
 @click.command()
@@ -168,7 +169,7 @@ def schema(target: str, format_: str, strict: bool, python_path: tuple[str, ...]
         handler = ToolHandler(pool, python_path=python_path)
         tool = handler.add_tool(target)
         declared = handler.describe(tool.name, format_, strict=strict)
-    click.echo(json.dumps(declared, ensure_ascii=False, indent=2))
+    click.echo(shown(json.dumps(declared, ensure_ascii=False, indent=2)))
 
 
 @click.command()
@@ -258,7 +259,7 @@ def call(
             )
         outcome = pool.outcome(tool, *args, **kwargs)
     if as_json:
-        click.echo(json.dumps(envelope(outcome), ensure_ascii=False))
+        click.echo(shown(json.dumps(envelope(outcome), ensure_ascii=False)))
     elif outcome.ok:
         click.echo(shown(show_value(outcome.value)))
     else:

@@ -152,7 +152,8 @@ def _check(pool: SandboxPool, tool: Tool) -> None:
     validator = PythonSecurityValidator(policy.allowed_imports, files_granted=granted)
     names = [sibling.name for sibling in context.siblings]
     for found in validator.check(context.source_bytes, os.path.relpath(context.path), siblings=names):
-        click.echo(click.style(found.format(), fg="yellow") if colours() else found.format(), err=True)
+        line = escaped(found.format())
+        click.echo(click.style(line, fg="yellow") if colours() else line, err=True)
 
 
 def _lines(outcome: Outcome) -> list[str]:

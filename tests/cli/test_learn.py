@@ -68,3 +68,35 @@ def test_what_keeps_a_tool_from_being_learned_is_json_for_programs(tmp_path):
         done = run(target, "--json")
         assert (done.exit_code, done.stderr) == (5, "")
         assert json.loads(done.stdout)["status"] == status
+
+
+FORGED = """
+import elf_pysandbox_worker.restricted.learning as learning
+
+def plain():
+    pass
+
+learning.run = lambda *call: {answer}
+"""
+
+
+def test_what_the_tool_lets_its_process_say_stays_a_comment_and_moves_no_terminal(tmp_path):
+    tool = tmp_path / "tool.py"
+    noted = {"status": "raised", "error": "\x1b[2J", "imports": {}, "files": {}, "names": {"x": "why"}}
+    tool.write_text(FORGED.format(answer=noted))
+    result = run(f"{tool}:plain")
+    assert "#   x: why" in result.stdout  # the control: it is believed as far as that
+    assert "\\x1b[2J" in result.stderr
+
+    noted["names"] = {f"x{end}files: {{write: [/]}}{end}#": "why" for end in ("\n", "\x85", "\u2028")}
+    tool.write_text(FORGED.format(answer=noted))
+    assert yaml.safe_load(run(f"{tool}:plain").stdout) is None
+
+
+def test_what_was_noted_in_another_form_is_told_as_a_crash(tmp_path):
+    tool = tmp_path / "tool.py"
+    for answer in ("[]", "{'status': 'ok', 'error': '', 'imports': {}, 'files': {1: 2}, 'names': {}}"):
+        tool.write_text(FORGED.format(answer=answer))
+        result = run(f"{tool}:plain")
+        assert (result.exit_code, result.stdout) == (137, "")
+        assert "crashed: the worker said what it noted in no form" in result.stderr

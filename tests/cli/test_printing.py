@@ -66,6 +66,16 @@ def test_a_terminal_obeys_no_control_character_of_a_value(tools: str) -> None:
     assert on_a_terminal("run", f"{tools}:bell") == "a\\x1b]0;title\\x07\tb\\x9b\r\n"
 
 
+@pytest.mark.parametrize("command", ["run", "inspect", "check"])
+def test_a_terminal_obeys_nothing_that_a_source_or_its_tool_says(tmp_path: Path, command: str) -> None:
+    source = tmp_path / "o\x9b5mdd.py"
+    source.write_text("def odd(name='\\x9b2J'):\n    'Says \\x9b5m.'\n    return name or name.__globals__\n")
+    target = str(source) if command == "check" else f"{source}:odd"
+    seen = on_a_terminal(command, target, *(["--json"] if command == "run" else []))
+    assert "\\x9b" in seen
+    assert "\x9b" not in seen
+
+
 def test_an_error_message_has_its_control_characters_escaped_everywhere(tools: str) -> None:
     done = pysandbox("run", f"{tools}:bell", "--arg", "fail=true")
     assert done.exit_code == 1
