@@ -30,6 +30,8 @@ def files() -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)
         (folder / "file").write_text("secret")
+        os.mkfifo(folder / "pipe")
+        (folder / "pipe").chmod(0o666)
         (folder / "file").chmod(0o666)
         os.setxattr(folder / "file", "user.note", b"secret")
     yield
@@ -97,6 +99,11 @@ ATTACKS = [
     Attack(
         "write to a file granted for reading", lambda: (GRANTED / "file").write_text("x"),
         {"mount_namespace": errno.EROFS, "landlock": errno.EACCES}, changes=GRANTS,
+    ),
+    # A read-only mount keeps no one from writing to a pipe in it: nothing of the disk changes.
+    Attack(
+        "write to a named pipe granted for reading", open_with(GRANTED / "pipe", os.O_RDWR),
+        {"landlock": errno.EACCES}, changes=GRANTS,
     ),
     Attack(
         "create a file in a folder granted for reading", (GRANTED / "new").touch,
