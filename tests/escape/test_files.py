@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from elf_pysandbox_worker.isolation import libc
+from elf_pysandbox_worker.isolation import landlock, libc
 from tests.escape.matrix import Attack, Matrix
-from tests.isolation.driver import readable_paths
+from tests.isolation.driver import Raised, confinement, only, readable_paths, run
 
 # Made when this module is imported, because the attacks are parameters; each test gets its own copy of the
 # files.
@@ -52,6 +52,15 @@ def follow_a_link() -> None:
     link = WRITABLE / "link"
     link.symlink_to(HIDDEN / "file")
     link.read_text()
+
+
+def read_attribute_without_right() -> None:
+    """Open with the fourth access mode: Landlock is asked for no right, and fgetxattr(2) asks for none."""
+    descriptor = os.open(HIDDEN / "file", os.O_WRONLY | os.O_RDWR)
+    try:
+        os.getxattr(descriptor, "user.note")
+    finally:
+        os.close(descriptor)
 
 
 def make_set_user_id_program() -> None:
@@ -93,6 +102,10 @@ ATTACKS = [
     Attack(
         "read an attribute of a file that was not granted", lambda: os.getxattr(HIDDEN / "file", "user.note"),
         {"mount_namespace": errno.ENOENT, "seccomp": errno.EOPNOTSUPP}, changes=GRANTS,
+    ),
+    Attack(
+        "read an attribute by a descriptor that asks for no right", read_attribute_without_right,
+        {"mount_namespace": errno.ENOENT, "seccomp": errno.EPERM}, changes=GRANTS,
     ),
     Attack("climb out with dots", read(GRANTED / ".." / "hidden" / "file"), FILES, changes=GRANTS),
     Attack("follow a planted link", follow_a_link, FILES, changes=WRITING),
@@ -168,3 +181,33 @@ ATTACKS = [
 
 class TestFiles(Matrix):
     attacks = ATTACKS
+
+
+CUTS = {
+    "a file that was not granted, by path": (HIDDEN, lambda: os.truncate(HIDDEN / "file", 0)),
+    "a file granted for reading, by path": (GRANTED, lambda: os.truncate(GRANTED / "file", 0)),
+    "a file granted for reading, as it is opened": (GRANTED, open_with(GRANTED / "file", os.O_TRUNC)),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_where_landlock_knows_nothing_of_truncation_the_filter_keeps_files_whole(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Linux 5.13 to 6.1, in a container without namespaces."""
+    monkeypatch.setattr(landlock, "abi", lambda: 2)
+    folder, cut = CUTS[name]
+    layers = ["no_new_privs", "landlock", "seccomp"]
+    stopped = run(cut, confinement(only(*layers), **WRITING))
+    assert isinstance(stopped.value, Raised)
+    assert stopped.value.errno == errno.EPERM
+    assert (folder / "file").read_text() == "secret"
+    usual = run(_write_anew, confinement(only(*layers), **WRITING))
+    assert usual.value == 3
+
+    assert not isinstance(run(cut, confinement(only(*layers[:2]), **WRITING)).value, Raised)  # the control
+    assert (folder / "file").read_text() == ""
+
+
+def _write_anew() -> int:
+    return (WRITABLE / "file").write_text("new")

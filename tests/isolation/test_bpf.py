@@ -35,12 +35,13 @@ def interpret(
 
 
 FEATURES = [
-    rules.Features(writing, metadata, stay, groups, hidden)
+    rules.Features(writing, metadata, stay, groups, hidden, uncut)
     for writing in (False, True)
     for metadata in (False, True)
     for stay in (False, True)
     for groups in (False, True)
     for hidden in (False, True)
+    for uncut in (False, True)
 ]
 
 
@@ -101,11 +102,26 @@ def test_foreign_architectures_and_x32_numbers_kill() -> None:
         ("openat", (0, 0, 0o101, 0o4755), False),  # O_CREAT with a set-user-id bit
         ("openat", (0, 0, 0o101, 0o755), True),
         ("openat", (0, 0, 0, 0o4755), True),  # no O_CREAT: the register holds anything
+        ("openat", (0, 0, 3), False),  # neither to read nor to write
+        ("open", (0, 3), False),
+        ("openat", (0, 0, 2), True),  # O_RDWR
+        ("openat", (0, 0, 0o1101, 0o644), True),  # as open(path, "w")
+        ("openat", (0, 0, 0o1000), False),  # O_TRUNC without a right to write
     ],
 )
 def test_arguments_decide(name: str, arguments: tuple[int, ...], allowed: bool) -> None:
     answer = interpret(seccomp.program(FEATURES[0]), NUMBERS[name], arguments=arguments)
     assert answer == (ALLOW if allowed else ERRNO | 1)
+
+
+def test_files_are_cut_by_path_only_where_another_layer_looks_at_that() -> None:
+    for features in FEATURES:
+        program = seccomp.program(features)
+        assert interpret(program, NUMBERS["openat"], arguments=(0, 0, 0o1000)) == (
+            ALLOW if features.uncut else ERRNO | 1
+        )
+        cut = interpret(program, NUMBERS["truncate"])
+        assert cut == (ALLOW if features.uncut and features.writing else ERRNO | 1)
 
 
 def test_a_jump_too_far_is_an_error_not_a_wrong_program() -> None:

@@ -38,6 +38,7 @@ _NEWEST_KNOWN = max(_FILES_OF_ABI)
 _TCP = 0b11  # BIND_TCP and CONNECT_TCP, ABI 4
 _SCOPES = 0b11  # abstract unix sockets and signals, ABI 6
 SIGNAL_SCOPE_ABI = 6
+TRUNCATE_ABI = 3
 
 # EXECUTE is in none of them: mapping a library needs no such right, running a program does.
 _READ = READ_FILE | READ_DIR

@@ -32,6 +32,8 @@ class Features(NamedTuple):
     hidden : bool
         The mount namespace hides every path that was not granted. Landlock has no rule for extended attributes, which
         hold data: without one they are not read by path.
+    uncut : bool
+        Mount namespace or Landlock (ABI 3) keep files that were not granted for writing from being truncated.
     """
 
     writing: bool
@@ -39,6 +41,7 @@ class Features(NamedTuple):
     signals_stay: bool
     signal_groups: bool
     hidden: bool
+    uncut: bool
 
 
 def _names(text: str) -> frozenset[str]:
@@ -95,6 +98,7 @@ their arguments in memory, where a filter cannot look (or are newer than the fal
 
 _SET_ID_BITS = 0o6000
 _O_CREAT_OR_TMPFILE = 0o100 | 0o20000000
+_O_WRONLY, _O_RDWR, _O_TRUNC = 1, 2, 0o1000
 # clone(2) flags no caller may use: new namespaces, tracing, a child of one's own parent, a shared signal
 # table or memory without being a thread (checked apart).
 _CLONE_NEW = 0x7E020080
@@ -137,16 +141,39 @@ def _all_of(*conditions: tuple[int, tuple[int, ...]]) -> Check:
     return check
 
 
-def _without(argument: int, mask: int, only_if: tuple[int, int] | None = None) -> Check:
-    """Allow unless the argument has a bit of `mask`; only looked at if (argument, mask) has a bit set."""
+def _without(argument: int, mask: int) -> Check:
+    """Allow unless the argument has a bit of `mask`."""
 
     def check(program: Program) -> None:
-        denied, fine = f"denied {id(check)}", f"fine {id(check)}"
-        if only_if is not None:
-            program.load(low(only_if[0]))
-            program.any_bit(only_if[1], otherwise=fine)
+        denied = f"denied {id(check)}"
         program.load(low(argument))
         program.any_bit(mask, then=denied)
+        program.allow()
+        program.label(denied)
+        program.fail(errno.EPERM)
+
+    return check
+
+
+def _open(flags: int, mode: int, features: Features) -> Check:
+    """Allow what Landlock knows for what it is: it looks at the right to read and to write, and at nothing else.
+
+    The fourth access mode (both bits, open(2)) asks for neither; its descriptor gives extended attributes away.
+    """
+
+    def check(program: Program) -> None:
+        known, kept, denied, fine = (f"{name} {id(check)}" for name in ("known", "kept", "denied", "fine"))
+        program.load(low(flags))
+        program.any_bit(_O_WRONLY, otherwise=known)
+        program.any_bit(_O_RDWR, then=denied)
+        program.label(known)
+        if not features.uncut:
+            program.any_bit(_O_TRUNC, otherwise=kept)
+            program.any_bit(_O_WRONLY | _O_RDWR, otherwise=denied)
+            program.label(kept)
+        program.any_bit(_O_CREAT_OR_TMPFILE, otherwise=fine)
+        program.load(low(mode))
+        program.any_bit(_SET_ID_BITS, then=denied)
         program.label(fine)
         program.allow()
         program.label(denied)
@@ -223,8 +250,8 @@ def checks(features: Features) -> dict[str, Check]:
         # A further filter can only deny more; no flags: no listener, no other threads.
         "seccomp": _all_of((low(0), (1,)), (low(1), (0,))),
         # A file with set-user-id bits would be a program of the host's user.
-        "open": _without(2, _SET_ID_BITS, only_if=(1, _O_CREAT_OR_TMPFILE)),
-        "openat": _without(3, _SET_ID_BITS, only_if=(2, _O_CREAT_OR_TMPFILE)),
+        "open": _open(1, 2, features),
+        "openat": _open(2, 3, features),
         "creat": _without(1, _SET_ID_BITS),
     }
     if features.metadata:
@@ -246,7 +273,7 @@ def allowed(features: Features) -> frozenset[str]:
     """Return the system calls that need no look at their arguments."""
     names = ALLOWED
     if features.writing:
-        names |= WRITING
+        names |= WRITING if features.uncut else WRITING - {"truncate"}
     if features.metadata:
         names |= TIMES
     if features.hidden:

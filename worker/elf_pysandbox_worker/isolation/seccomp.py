@@ -13,7 +13,7 @@ import functools
 import itertools
 import struct
 
-from elf_pysandbox_worker.isolation import bpf, libc, no_new_privs, rules
+from elf_pysandbox_worker.isolation import bpf, landlock, libc, no_new_privs, rules
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing
 from elf_pysandbox_worker.isolation.rules import Features
@@ -66,6 +66,9 @@ def features_of(context: Context) -> Features:
         signals_stay=in_pid_namespace or "signals" in getattr(context.reports.get("landlock"), "detail", ""),
         signal_groups=in_pid_namespace and context.spec.processes > 0,
         hidden=context.holds("mount_namespace"),
+        uncut=not context.holds("landlock")
+        or context.holds("mount_namespace")
+        or landlock.abi() >= landlock.TRUNCATE_ABI,
     )
 
 
@@ -96,7 +99,11 @@ def assemble() -> None:
     """Assemble the filters that nearly all templates take, with and without a place to write to; in the zygote."""
     if MACHINE in _AUDIT_ARCH:
         for writing in (False, True):
-            program(Features(writing, metadata=writing, signals_stay=True, signal_groups=False, hidden=True))
+            program(
+                Features(
+                    writing, metadata=writing, signals_stay=True, signal_groups=False, hidden=True, uncut=True
+                )
+            )
 
 
 def _intervals(features: Features, checked: frozenset[str]) -> list[tuple[int, str]]:
