@@ -42,9 +42,9 @@ def given_json(option: str, text: str) -> Any:
 
 
 def _contents(text: str) -> str:
-    if text != "-":
-        return Path(text[1:]).read_text(encoding="utf-8-sig")  # Windows' editors begin UTF-8 with a BOM.
-    return sys.stdin.read().removeprefix("\ufeff")
+    # JSON is UTF-8, whatever the locale says; Windows' editors begin it with a BOM.
+    written = sys.stdin.buffer.read() if text == "-" else Path(text[1:]).read_bytes()
+    return written.decode("utf-8-sig")
 
 
 def json_kind(value: Any) -> str:

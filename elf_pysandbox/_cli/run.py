@@ -77,13 +77,14 @@ def _tell_how_it_was_read(outcome: Outcome, pairs: tuple[str, ...]) -> None:
 def _live(pool: SandboxPool, tool: Any, args: list[Any], kwargs: dict[str, Any]) -> Outcome:
     """Print what happens as it happens; return the outcome, its value printed."""
     streamed = False
+    ended = True  # the line that the tool last wrote
     for event in pool.stream(tool, *args, **kwargs):
         if isinstance(event, OutputEvent):
             err = event.stream == "stderr"
             click.echo(shown(event.text, err=err), nl=False, err=err)
-        elif isinstance(event, ItemEvent):
-            streamed = True
-            click.echo(shown(show_value(event.value)))
-        elif event.ok and not streamed:
-            click.echo(shown(show_value(event.value)))
+            ended = event.text.endswith("\n") if not err else ended
+        elif isinstance(event, ItemEvent) or (event.ok and not streamed):
+            streamed = isinstance(event, ItemEvent)
+            click.echo(("" if ended else "\n") + shown(show_value(event.value)))
+            ended = True
     return event  # type: ignore[return-value]

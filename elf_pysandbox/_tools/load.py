@@ -45,7 +45,8 @@ def load(
     ----------
     target : str or callable
         ``"package.module:function"``, ``"folder/file.py:function"`` or a live callable. The part after the
-        colon may be dotted: ``"shop.py:Cart.total"``.
+        colon may be dotted: ``"shop.py:Cart.empty"``, a class method, or ``"shop.py:cart.total"``, a method of an
+        object that the module makes.
     python_path : sequence of str
         Folders to search modules in, before `sys.path`. What lies in them is the tool's own project and
         travels.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +69,12 @@ def test_a_state_is_read_and_told_like_arguments(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, [*words, f"@{tmp_path}/state.json"])
     assert (done.exit_code, "state.json' is no JSON: Expecting" in done.stderr) == (2, True)
     assert "must be a JSON object, not an array" in CliRunner().invoke(main, [*words, "[]"]).stderr
+
+
+def test_standard_input_is_utf_8_whatever_the_locale_says(tool: str) -> None:
+    command = [sys.executable, "-m", "elf_pysandbox", "run", tool, "--args", "-", "--json"]
+    environ = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(command, input='["ß"]'.encode(), env=environ, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["value"] == "ß"
+    assert "cannot be read: 'utf-8' codec" in run(tool, "--args", "-", given=b'["\xff"]').stderr

@@ -73,3 +73,26 @@ def test_an_argument_that_was_taken_for_json_is_told_how_to_be_text(tmp_path, pr
     assert run(f"{file}:greet", "--arg", 'name="123"', "--profile", profile).stdout == "123\n"
     done = run(f"{file}:greet", "--arg", "name=bob", "--arg", "times=x", "--profile", profile)
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_value_stands_on_a_line_of_its_own(tmp_path):
+    file = tmp_path / "tool.py"
+    file.write_text(
+        "def whole(end):\n    print('said', end=end)\n    return 5\n\n"
+        "def items():\n    print('a', end='')\n    yield 1\n    yield 2\n"
+    )
+    for end in ("", "\n"):
+        assert run(f"{file}:whole", "--arg", f"end={end}").stdout == "said\n5\n"
+    assert run(f"{file}:items").stdout == "a\n1\n2\n"
+
+
+def test_a_method_named_on_its_class_is_told_to_be_named_on_an_object(tmp_path):
+    file = tmp_path / "shop.py"
+    file.write_text(
+        "class Cart:\n    def plain(self, x): return x\n    def typed(self, x: int): return x\n\ncart = Cart()\n"
+    )
+    for name in ("plain", "typed"):
+        done = run(f"{file}:Cart.{name}", "--args", "[4]")
+        assert done.exit_code == 4
+        assert "it is a method: name it on an object that the module makes, not on its class" in done.stderr
+        assert run(f"{file}:cart.{name}", "--args", "[4]").stdout == "4\n"

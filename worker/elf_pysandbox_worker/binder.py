@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from elf_pysandbox_worker.binding import exact_types
-from elf_pysandbox_worker.errors import BadArguments, BadResult
+from elf_pysandbox_worker.errors import BadArguments, BadResult, of_a_method
 from elf_pysandbox_worker.signatures import (
     EMPTY,
     KEYWORD_ONLY,
@@ -132,7 +132,8 @@ class Binder:
                 problems.append((name, self._unexpected(name)))
         for parameter in self._parameters.values():
             if parameter.required and parameter.name not in given:
-                problems.append((parameter.name, "is required"))
+                first = self._positional[0].name if self._positional else ""
+                problems.append((parameter.name, f"is required{of_a_method(first)}"))
         return given, rest, extra
 
     def _unexpected(self, name: str) -> str:

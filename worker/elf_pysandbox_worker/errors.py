@@ -32,3 +32,10 @@ class BadResult(Exception):  # noqa: N818 - likewise
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{path}: {message}" for path, message in problems))
         self.problems = problems
+
+
+def of_a_method(first: str) -> str:
+    """Return what to add where arguments do not fit and the first parameter has this name."""
+    if first != "self":
+        return ""
+    return "; it is a method: name it on an object that the module makes, not on its class"

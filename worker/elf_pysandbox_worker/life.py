@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from elf_pysandbox_worker import loading, operations
-from elf_pysandbox_worker.errors import BadArguments
+from elf_pysandbox_worker.errors import BadArguments, of_a_method
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire import values
 from elf_pysandbox_worker.wire.errors import WireTooLarge
@@ -264,7 +264,8 @@ def _explain_misfit(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     try:
         signature.bind(*args, **kwargs)
     except TypeError as misfit:
-        raise BadArguments([("", f"{misfit}; the signature is {signature}")]) from None
+        first = next(iter(signature.parameters), "")
+        raise BadArguments([("", f"{misfit}; the signature is {signature}{of_a_method(first)}")]) from None
 
 
 def _drive(result: Any, kind: str, call: Call) -> Any:
