@@ -86,7 +86,11 @@ class Emitter:
         if name in self._taken:
             raise two_things(name, where)
         self.reserve(name, value)
-        expression = self.expression(value, where, name)
+        try:
+            expression = self.expression(value, where, name)
+        except CannotShip:
+            del self._taken[name]  # Else the next who asks takes it for written.
+            raise
         if expression != name:
             self.lines.append(f"{name} = {expression}")
 
@@ -107,7 +111,13 @@ class Emitter:
         """
         found = self._done.get(id(value)) or _literal(value) or self._named(value, name)
         if found is None:
-            found = self._written(value, where, name)
+            try:
+                found = self._written(value, where, name)
+            except CannotShip:
+                self._done.pop(
+                    id(value), None
+                )  # What can lead back to itself is remembered before it is written.
+                raise
         self.remember(value, found)
         return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import dis
 import functools
 import sys
@@ -133,6 +134,10 @@ def _annotation(
     from elf_pysandbox._tools.emit import CannotShip
 
     where = f"{where}: annotation of {parameter!r}"
+    for name in _forward_names(node):
+        if name in function.__globals__:
+            with contextlib.suppress(CannotShip):
+                emitter.global_name(name, function.__globals__[name], where)
     try:
         for name in sorted({one.id for one in ast.walk(node) if isinstance(one, ast.Name)}):
             if name in function.__globals__:
@@ -145,6 +150,26 @@ def _annotation(
     except CannotShip:
         return [(node, "object")]
     return []
+
+
+def _forward_names(annotation: ast.expr) -> set[str]:
+    """Names in the text that an annotation has in place of types: ``"list[Node]"``."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [annotation]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+                waiting.append(ast.parse(node.value.strip(), mode="eval").body)
+                found |= {one.id for one in ast.walk(waiting[-1]) if isinstance(one, ast.Name)}
+        elif isinstance(node, ast.Subscript):
+            name = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+            inside = node.slice.elts[:1] if isinstance(node.slice, ast.Tuple) else [node.slice]
+            # The text of a Literal is a value; so is what follows the type in Annotated.
+            waiting += {"Literal": [], "Annotated": inside}.get(name, [node.slice])
+        else:
+            waiting += ast.iter_child_nodes(node)
+    return found
 
 
 def _edited(definition: Definition, edits: list[_Edit]) -> str:
@@ -190,6 +215,10 @@ def write_class(emitter: Emitter, cls: type, where: str) -> str:
     for name in _names_of_text(text):
         if name != cls.__name__:
             _name_in_class(emitter, cls, name, f"{where}: {name!r} in class {cls.__name__}")
+    for annotation in _annotations_of_text(text):
+        for name in _forward_names(annotation) - {cls.__name__}:
+            with contextlib.suppress(CannotShip):
+                _name_in_class(emitter, cls, name, f"{where}: {name!r} in class {cls.__name__}")
     emitter.lines += ["", "", text]
     return cls.__name__
 
@@ -233,6 +262,14 @@ def _names_of_text(text: str) -> list[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise CannotShip(f"the source of a class does not compile: {error}") from error
     return sorted(_global_names(code) - set(dir(builtins)))
+
+
+def _annotations_of_text(text: str) -> Iterator[ast.expr]:
+    for node in ast.walk(ast.parse(text)):
+        for field in ("annotation", "returns"):
+            annotation = getattr(node, field, None)
+            if annotation is not None:
+                yield annotation
 
 
 def _functions_of(cls: type) -> Iterator[types.FunctionType]:

@@ -8,6 +8,7 @@ import enum
 import functools
 import re
 import types
+import typing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -85,6 +86,20 @@ def _named_tuple_class(emitter: Emitter, value: Any, where: str) -> str | None:
     return target
 
 
+def _type_variable(emitter: Emitter, value: Any, where: str) -> str:
+    parts = [repr(value.__name__)]
+    parts += [emitter.expression(item, where) for item in getattr(value, "__constraints__", ())]
+    if (bound := getattr(value, "__bound__", None)) is not None:
+        parts.append(f"bound={emitter.expression(bound, where)}")
+    parts += [f"{key}=True" for key in ("covariant", "contravariant") if getattr(value, f"__{key}__", False)]
+    return f"{emitter.expression(type(value), where)}({', '.join(parts)})"
+
+
+def _new_type(emitter: Emitter, value: Any, where: str) -> str:
+    kind = emitter.expression(typing.NewType, where)
+    return f"{kind}({value.__name__!r}, {emitter.expression(value.__supertype__, where)})"
+
+
 def _static(emitter: Emitter, value: Any, where: str) -> str:
     return f"{type(value).__name__}({emitter.expression(value.__func__, where)})"
 
@@ -95,6 +110,8 @@ _WRITERS: list[tuple[Any, Any]] = [
     ((types.BuiltinMethodType, types.MethodWrapperType), _builtin_method),
     (type(functools.lru_cache(lambda: None)), _cached),
     (re.Pattern, _pattern),
+    ((typing.TypeVar, typing.ParamSpec, typing.TypeVarTuple), _type_variable),
+    (typing.NewType, _new_type),
     (enum.Enum, _enum_member),
     (tuple, _named_tuple),
     ((staticmethod, classmethod), _static),

@@ -144,3 +144,60 @@ def test_the_traceback_shows_the_lines_as_written(pool: SandboxPool) -> None:
     outcome = pool.outcome(load(written.outer("a")[0]), 1)
     assert outcome.status == "raised"
     assert outcome.error.info.traceback[-1].source == "n += x"  # type: ignore[union-attr]
+
+
+SCRIPT = """
+from dataclasses import dataclass
+from typing import Annotated, Generic, Literal, NewType, Optional, ParamSpec, TypeVar
+import threading
+
+from elf_pysandbox import Policy, SandboxPool
+
+T = TypeVar("T")
+P = ParamSpec("P")
+UserId = NewType("UserId", int)
+lock = threading.Lock()
+
+@dataclass
+class Thing:
+    name: str
+
+@dataclass
+class Node:
+    kids: "list[Node]"
+    thing: "Thing | None" = None
+
+class Box(Generic[T]):
+    def __init__(self, value: T) -> None:
+        self.value = value
+    def get(self) -> T:
+        return self.value
+
+def quoted(things: "list[Thing]", one: Optional["Thing"] = None): return [thing.name for thing in things]
+def noted(thing: "Annotated[Thing, 'lock']", how: Literal["lock"] = "lock"): return thing.name
+def nested(node: "Node"): return node.kids[0].thing.name
+def first(things: list[T], more: "T" = None) -> T: return things[0]
+def boxed(value): return Box(value).get()
+def user(id: UserId) -> int: return id
+def locked(one: "lock" = None, two: lock = None, three: lock = None): return one, two, three
+
+if __name__ == "__main__":
+    a = {"name": "a"}
+    with SandboxPool(1, policy=Policy(profile="native")) as pool:
+        calls = [(quoted, [a]), (noted, a), (nested, {"kids": [{"kids": [], "thing": a}]}), (first, [1]), (boxed, 2),
+                 (Box(3).get,), (user, 4), (locked,)]
+        print([pool.call(function, *values) for function, *values in calls])
+        print(pool.outcome(user, "x").status)
+"""
+
+
+def test_types_that_only_annotations_name_travel_with_a_function_of_a_script(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "[['a'], 'a', 'a', 1, 2, 3, 4, (None, None, None)]",
+        "invalid_arguments",
+    ]
