@@ -7,15 +7,17 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from elf_pysandbox._errors import ModuleLoadError
 from elf_pysandbox._tools.imports import decode_source
 
-_SCRIPT_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-"""The reference expression of PEP 723."""
+_HEAD = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)\Z")
+_END = "# ///"
+_LARGEST_BLOCK = 64 << 10
+_MOST_DOTS = 1000  # of a line: `tomllib` takes the square of a key's parts
 
 
 def script_metadata(source: bytes) -> tuple[tuple[str, ...], str]:
@@ -32,7 +34,7 @@ def script_metadata(source: bytes) -> tuple[tuple[str, ...], str]:
         The block is there but is not valid TOML, twice there, or its entries have the wrong type.
     """
     text = decode_source(source).replace("\r\n", "\n")
-    blocks = [match for match in _SCRIPT_BLOCK.finditer(text) if match["type"] == "script"]
+    blocks = list(_script_blocks(text.split("\n")))
     if not blocks:
         return (), ""
     if len(blocks) > 1:
@@ -41,13 +43,12 @@ def script_metadata(source: bytes) -> tuple[tuple[str, ...], str]:
         )
     import tomllib
 
-    content = "".join(
-        line[2:] if line.startswith("# ") else line[1:]
-        for line in blocks[0]["content"].splitlines(keepends=True)
-    )
+    content = "".join(f"{line.removeprefix('#').removeprefix(' ')}\n" for line in blocks[0])
+    if len(content) > _LARGEST_BLOCK or any(line.count(".") > _MOST_DOTS for line in blocks[0]):
+        raise ModuleLoadError("the '# /// script' block is larger than any list of requirements")
     try:
         data = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ModuleLoadError(f"the '# /// script' block is not valid TOML: {error}") from error
     requirements = data.get("dependencies", [])
     requires_python = data.get("requires-python", "")
@@ -60,6 +61,25 @@ def script_metadata(source: bytes) -> tuple[tuple[str, ...], str]:
             "'requires-python' in the '# /// script' block must be a string such as '>=3.11'"
         )
     return tuple(requirements), requires_python
+
+
+def _script_blocks(lines: list[str]) -> Iterator[list[str]]:
+    """Yield the lines of each ``script`` block, as the reference expression of PEP 723 finds them, in linear time."""
+    at = 0
+    while at < len(lines):
+        head = _HEAD.match(lines[at])
+        at += 1
+        if head is None:
+            continue
+        start = at
+        while at < len(lines) and (lines[at] == "#" or lines[at].startswith("# ")):
+            at += 1
+        # The last of the lines that may end it does; with none, no head among these lines has one either.
+        end = next((place for place in range(at - 1, start, -1) if lines[place] == _END), 0)
+        if end:
+            at = end + 1
+            if head["type"] == "script":
+                yield lines[start:end]
 
 
 @dataclass(frozen=True)

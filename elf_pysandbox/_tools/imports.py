@@ -8,6 +8,7 @@ statements say.
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from typing import NamedTuple
@@ -17,10 +18,13 @@ _FROM = re.compile(
     r"\bfrom ?(?P<dots>(?:\. ?)*+)(?P<module>[^\W\d]\w*+(?: ?\. ?\w++)*+)? ?\bimport\b ?(?P<names>\(|[^\n;]*)"
 )
 _IMPORT = re.compile(r"\bimport\b(?P<names>[^\n;]*)")
-_CALL = re.compile(r"\b(?:import_module|__import__)\s*\(\s*[\"'](?P<module>\.*[\w.]+)[\"']")
+_CALL = re.compile(r"\b(?:import_module|__import__)\s*\(\s*[\"'](?P<module>[\w.]++)[\"']")
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_FIRST_LINES = re.compile(rb"[^\r\n]*(?:\r\n?|\n)?[^\r\n]*")
+_BOM = b"\xef\xbb\xbf"
+_SLOW = frozenset({"idna", "punycode"})
 _COMMENT = re.compile(r"#[^\n]*")
-_AS = re.compile(r"\s+as\s+\w+\s*$")
+_AS = re.compile(r"(?<!\s)\s++as\s++\w++\s*+$")
 _LONGEST_LIST = 10_000
 
 
@@ -37,21 +41,40 @@ def decode_source(source: bytes) -> str:
 
     What does not decode is replaced: the confined side reports it when it compiles the same bytes.
     """
-    encoding = "utf-8"
-    if source.startswith(b"\xef\xbb\xbf"):
-        source = source[3:]
-    else:
-        for line in source.split(b"\n", 2)[:2]:
-            found = _COOKIE.match(line)
-            if found:
-                encoding = found.group(1).decode("ascii")
-                break
-            if line.strip() and not line.lstrip().startswith(b"#"):
-                break
     try:
-        return source.decode(encoding, "replace")
+        return source.removeprefix(_BOM).decode(_encoding(source), "replace")
     except (LookupError, ValueError):
         return source.decode("utf-8", "replace")
+
+
+def decodes_slowly(source: bytes) -> bool:
+    """Whether decoding takes hours that grow with the square of the length: no codec that source is written in."""
+    return _is_slow(_cookie(source))
+
+
+def _encoding(source: bytes) -> str:
+    named = _cookie(source)
+    return "utf-8" if _is_slow(named) else named
+
+
+def _is_slow(encoding: str) -> bool:
+    try:
+        return codecs.lookup(encoding).name in _SLOW
+    except (LookupError, ValueError):
+        return False
+
+
+def _cookie(source: bytes) -> str:
+    """Return the encoding that the first two lines name, utf-8 if they name none."""
+    if source.startswith(_BOM):
+        return "utf-8"
+    for line in _FIRST_LINES.match(source)[0].splitlines():  # type: ignore[index]
+        found = _COOKIE.match(line)
+        if found:
+            return found.group(1).decode("ascii")
+        if line.strip() and not line.lstrip().startswith(b"#"):
+            break
+    return "utf-8"
 
 
 def scan_imports(source: bytes) -> tuple[Import, ...]:

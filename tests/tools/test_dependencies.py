@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -158,3 +160,52 @@ def test_markers_are_those_of_the_interpreter_that_runs_the_tool(python: str) ->
     check([f"nothing-such; python_version == '{here}'"], python=python)
     with pytest.raises(ModuleLoadError, match="nothing-such"):
         check([f"nothing-such; python_version == '{here}'"])
+
+
+_REFERENCE = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+
+
+def test_blocks_are_found_as_by_the_reference_expression_of_pep_723() -> None:
+    pieces = [
+        "# /// script",
+        "# /// other",
+        "# ///",
+        "#",
+        "# a = 1",
+        "#b",
+        "x",
+        "",
+        "# /// script ",
+        "# /// no type",
+    ]
+    chosen = random.Random(1)
+    found = 0
+    for _ in range(5_000):
+        lines = chosen.choices(pieces, weights=[3, 1, 3, 1, 2, 1, 1, 1, 1, 1], k=chosen.randrange(12))
+        text = "\n".join(lines)
+        expected = [match["content"] for match in _REFERENCE.finditer(text) if match["type"] == "script"]
+        assert [
+            "".join(f"{line}\n" for line in block) for block in dependencies._script_blocks(lines)
+        ] == expected
+        found += len(expected)
+    assert found > 500
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "# /// a\n" * 200_000,
+        "# /// script\n# a" + ".a" * 30_000 + " = 1\n# ///\n",
+        "# /// script\n# a = " + "[" * 30_000 + "\n# ///\n",
+        "# /// script\n" + "# # much\n" * 10_000 + "# ///\n",
+    ],
+    ids=["heads", "a key of many parts", "deep nesting", "a large block"],
+)
+def test_a_hostile_block_is_refused_before_it_costs_anything(source: str) -> None:
+    honest = '# /// script\n# dependencies = ["a"]\n# ///\n'
+    assert script_metadata(honest.encode()) == (("a",), "")
+    if source.startswith("# /// a"):
+        assert script_metadata(source.encode()) == ((), "")
+        return
+    with pytest.raises(ModuleLoadError, match="script' block is"):
+        script_metadata(source.encode())

@@ -1,6 +1,12 @@
+import contextlib
+
 import pytest
 
-from elf_pysandbox._tools.imports import Import, decode_source, scan_imports
+from elf_pysandbox._errors import ModuleLoadError
+from elf_pysandbox._tools.context import ModuleContext
+from elf_pysandbox._tools.imports import Import, decode_source, decodes_slowly, scan_imports
+from elf_pysandbox._tools.listing import public_functions
+from elf_pysandbox._tools.static import look_at
 
 
 @pytest.mark.parametrize(
@@ -33,6 +39,30 @@ def test_every_form_of_import_is_found(source: bytes, expected: list[Import]) ->
 def test_a_hostile_source_is_scanned_in_linear_time(piece: bytes) -> None:
     # Quadratic work would take minutes here, and the whole suite with it.
     scan_imports(piece * 40_000 + b"import")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [b"__import__('" + b"." * 400_000, b"import a" + b" \x0b" * 200_000 + b"b"],
+    ids=["a call of dots", "a name of blanks"],
+)
+def test_no_piece_of_a_hostile_source_is_looked_at_again_and_again(source: bytes) -> None:
+    scan_imports(source)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+@pytest.mark.parametrize("codec", [b"punycode", b"IDNA"])
+def test_a_source_is_not_decoded_by_a_codec_that_takes_hours(codec: bytes, end: bytes) -> None:
+    for before in (b"", end):
+        source = before + b"# coding: " + codec + end + b"import os" + end + b"#.xn--x-" + b"a" * 2_000_000
+        assert decodes_slowly(source)
+        assert decode_source(source) == source.decode()
+        for look in (public_functions, lambda context: look_at(context, "f")):
+            with contextlib.suppress(ModuleLoadError):
+                assert look(ModuleContext("m", source, "m.py")) is None
+    assert not decodes_slowly(b"# one" + end + b"# two" + end + b"# coding: punycode" + end)
+    assert not decodes_slowly(b"\xef\xbb\xbf# coding: punycode" + end)
+    assert not decodes_slowly(b"# coding: latin-1" + end)
 
 
 def test_an_unknown_cookie_is_read_as_utf8() -> None:
