@@ -5,5 +5,5 @@
 - `messages`: the typed structs inside the frames; `decode`: payloads to messages, per channel.
 - `values`: Python values to bytes and back (the closed, tagged set), the face of the files below.
 - `tags`, `leaves`, `arrays`, `tables`, `record`: the kinds of values.
-- `plain`, `writer`, `instances`, `paths`: writing them; `scan`, `reader`: reading them from a hostile peer.
+- `plain`, `writer`, `instances`, `paths`: writing them; `scan`, `reader`, `hashing`: reading them from a hostile peer.
 """

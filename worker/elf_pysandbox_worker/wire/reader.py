@@ -14,7 +14,7 @@ No tag names a class: what the sender has as an instance comes out as a `Record`
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -22,10 +22,10 @@ from msgspec.msgpack import Decoder, Ext
 
 from elf_pysandbox_worker.wire import scan, tags
 from elf_pysandbox_worker.wire.errors import WireError, WireTooLarge
+from elf_pysandbox_worker.wire.hashing import Hashing
 from elf_pysandbox_worker.wire.leaves import LOAD
 from elf_pysandbox_worker.wire.record import KINDS, MAX_NAME, Record
 from elf_pysandbox_worker.wire.scan import Caps
-from elf_pysandbox_worker.wire.spread import check_spread
 from elf_pysandbox_worker.wire.tags import encode
 
 _T = TypeVar("_T")
@@ -86,6 +86,7 @@ class Reader:
         self._buffers, self._caps, self._rebuild = buffers, caps, rebuild
         self._used = 0
         self._memory = 0
+        self._hashing = Hashing()
         self._depth = 0  # an upper bound of the levels around the payload under way
         self._deep = False
         self._counted = False  # whether all payloads together are known to be small enough
@@ -187,12 +188,6 @@ class Reader:
             raise WireError("expected an array")
         return items
 
-    def _hashed(self, items: list[Any], *, of_set: bool) -> list[Any]:
-        """Return `items` if they may go into a table: few enough, and spread."""
-        self.charge(_ELEMENT * len(items))
-        check_spread(items, of_set=of_set)
-        return items
-
     def _load_buffer(self, data: memoryview) -> bytes:
         found = self.buffer(decode_plain(data))
         return found if type(found) is bytes else bytes(found)
@@ -213,23 +208,17 @@ class Reader:
         return list(map(tuple, rows))
 
     def _load_set(self, data: memoryview) -> set[Any]:
-        items = self._hashed(self.items(data), of_set=True)
-        table = set(items)
-        _check_all(items, table)
-        return table
+        items = self.items(data)
+        self.charge(_ELEMENT * len(items))
+        return self._hashing.set_of(items)
 
     def _load_frozenset(self, data: memoryview) -> frozenset[Any]:
-        items = self._hashed(self.items(data), of_set=True)
-        table = frozenset(items)
-        _check_all(items, table)
-        return table
+        return frozenset(self._load_set(data))
 
     def _load_dict(self, data: memoryview) -> dict[Any, Any]:
         keys, values = self.parts(data, list, list)
-        self._hashed(keys, of_set=False)
-        table = dict(zip(keys, values, strict=True))
-        _check_all(keys, table)
-        return table
+        self.charge(_ELEMENT * len(keys))
+        return self._hashing.dict_of(keys, values)
 
     def _load_call(self, data: memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
         args, kwargs = self.parts(data, list, dict)
@@ -251,8 +240,7 @@ class Reader:
         if not set(map(type, names)) <= {str}:
             raise WireError("record with a field name that is no str")
         self.charge(_ELEMENT * len(names))
-        fields = dict(zip(names, values, strict=True))
-        _check_all(names, fields)
+        fields = self._hashing.dict_of(names, values)
         if kind == "enum" and names != ["name", "value"]:
             raise WireError("Enum member without name and value")
         record = Record(name, module, kind, fields)
@@ -279,12 +267,6 @@ _decode_raw: Final = Decoder().decode
 
 def _too_deep() -> WireTooLarge:
     return WireTooLarge(f"value is nested more than {tags.MAX_DEPTH} levels deep")
-
-
-def _check_all(items: Sized, table: Sized) -> None:
-    """Refuse a table in which not each of `items` got its own place."""
-    if len(table) != len(items):
-        raise WireError("key or member given twice")
 
 
 def _check_depth(value: Any) -> None:

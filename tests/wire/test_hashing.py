@@ -1,4 +1,4 @@
-"""Items whose hashes were chosen are refused before a table is made of them; honest ones never are."""
+"""Items whose hashes were chosen are given up before they take long; honest ones, however regular, never are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import random
 import pytest
 
 from elf_pysandbox_worker.wire import tags
-from elf_pysandbox_worker.wire.spread import check_spread
+from elf_pysandbox_worker.wire.hashing import Hashing
 from elf_pysandbox_worker.wire.values import WireError, pack, unpack
 from tests.wire.support import LIMIT
 
@@ -64,17 +64,33 @@ def chosen(bits: int) -> list[int]:
     return [*row, *walkers]
 
 
-def test_numbers_that_meet_each_other_on_their_way_are_refused_as_keys() -> None:
+def test_numbers_that_meet_each_other_on_their_way_are_given_up() -> None:
     keys = chosen(13)
     assert len(set(map(hash, keys))) == len(keys)  # no two have the same hash
     with pytest.raises(WireError, match="colliding"):
-        check_spread(keys, of_set=False)
-    listed = tags.array_head(len(keys)) + b"".join(map(tags.encode, keys))
-    assert len(unpack(listed)) == len(keys)  # as they may come in a list
+        Hashing(free_s=0.001, each_s=1e-7).dict_of(keys, keys)
+
+
+SAME = [1 + i * ((1 << 61) - 1) for i in range(40_000)]
+"""Numbers of one hash (Numeric Types, Hashing of numeric types): a minute of comparisons."""
+
+
+def test_numbers_of_one_hash_may_come_in_a_list_and_not_as_keys_or_members() -> None:
+    assert set(map(hash, SAME)) == {1}
+    listed = pack(SAME, max_bytes=LIMIT).data
+    assert len(unpack(listed)) == len(SAME)
+    ones = tags.array_head(len(SAME)) + b"\x01" * len(SAME)
+    for tag in (tags.ext(tags.DICT, b"\x92" + listed + ones), tags.ext(tags.SET, listed)):
+        with pytest.raises(WireError, match="colliding"):
+            unpack(tag)
+
+
+def test_many_small_tables_share_the_time_of_their_message() -> None:
+    table = tags.ext(tags.SET, pack(SAME[:2000], max_bytes=LIMIT).data)
+    assert len(unpack(table)) == 2000  # one takes some hundredths of a second
     with pytest.raises(WireError, match="colliding"):
-        unpack(tags.ext(tags.DICT, b"\x92" + listed + tags.array_head(len(keys)) + b"\x01" * len(keys)))
+        unpack(tags.array_head(60) + table * 60)
 
 
 def test_a_handful_may_collide_as_they_like() -> None:
-    keys = chosen(10)
-    assert unpack(pack(dict.fromkeys(keys, 0), max_bytes=LIMIT).data) == dict.fromkeys(keys, 0)
+    assert unpack(pack(dict.fromkeys(SAME[:64], 0), max_bytes=LIMIT).data) == dict.fromkeys(SAME[:64], 0)
