@@ -259,6 +259,8 @@ def _by_finders(name: str) -> Located | None:
 
 
 def _not_found(name: str, python_path: Sequence[str]) -> str:
+    if os.path.isfile(name):
+        return f"{name!r} is a file, but none of Python: the name of one ends in .py"
     searched = [os.path.relpath(p) if p.startswith(os.getcwd()) else p for p in (*python_path, "")]
     top, _, rest = name.partition(".")
     where = f"the python path ({', '.join(p or 'sys.path' for p in searched)})"

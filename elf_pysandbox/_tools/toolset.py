@@ -25,6 +25,7 @@ from elf_pysandbox._tools.origin import file_of_module
 from elf_pysandbox._tools.providers.common import safe_name
 from elf_pysandbox._tools.tool import Tool
 
+_NAMED = 30  # names in an error
 Target = str | os.PathLike[str] | Callable[..., Any] | Tool
 
 
@@ -242,4 +243,6 @@ def _instead(name: str, names: Iterable[str]) -> str:
 
     known = list(names)
     close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are: {', '.join(known[:_NAMED]) or 'none'}{', …' * (len(known) > _NAMED)}"

@@ -216,3 +216,11 @@ def test_an_import_written_in_any_way_brings_its_sibling(project: Project, text:
     files: dict[str, str | bytes] = {"near.py": "V = 1\n", "pk/__init__.py": "", "pk/one.py": ""}
     root = project({**files, "t.py": text + "def f():\n    return int(V == 1 or hasattr(V, '__name__'))\n"})
     assert run_tool(load(f"{root}/t.py:f")) == 1
+
+
+def test_a_file_that_is_none_of_python_is_told_as_a_file(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project({"set.json": "{}"}))
+    with pytest.raises(ModuleLoadError, match=r"'set\.json' is a file, but none of Python"):
+        load("set.json:f")
