@@ -196,7 +196,10 @@ def test_without_the_layers_it_finds_them_all() -> None:
         attack = pool.load_source(SIGNAL, "attack", name="signals")
         pool.call(attack, [], 0)
         pids = [os.getpid(), *sandbox_processes()]
-        assert set(pids) <= set(pool.call(attack, pids, 0))
+        found = set(pool.call(attack, pids, 0))
+        # A worker that had served, or another test's process, may have ended meanwhile.
+        assert {pid for pid in pids if os.path.exists(f"/proc/{pid}")} <= found
+        assert len(found) > 3
 
 
 LEFT = {

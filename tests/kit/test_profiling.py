@@ -60,3 +60,11 @@ def test_an_operation_that_does_not_exist_is_not_found(native_pool):
     outcome = native_pool.operation("weigh", native_pool.load(f"{MODULE}:tiny"), (1, 2))
     assert outcome.status == "not_found"
     assert "no operation 'weigh'" in str(outcome.error)
+
+
+def test_a_tool_gets_on_where_a_look_at_its_stack_takes_longer_than_the_interval(native_pool):
+    source = "def deep(n):\n    return deep(n - 1) if n else sum(i for i in range(20_000))\n"
+    tool = native_pool.load_source(source, "deep")
+    found = native_pool.operation("profile", tool, [400], mode="sample", interval_s="0.0001").unwrap()
+    assert found["samples"] > 0
+    assert found["run_s"] > 0

@@ -37,8 +37,38 @@ _MAX_DEPTH = 128
 _MEMORY_SNAPSHOTS = 20
 _WAITING = ("(waiting)", "", 0)
 
-Place = tuple[CodeType, int]
+Place = tuple[int, int]
+"""Identity of a code object, line."""
 Stack = tuple[Place, ...]
+
+
+class _Times:
+    """Seconds spent in each stack."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[Stack, float] = {}
+        # By identity: since 3.12 the hash of a code object goes through all of its instructions.
+        self.codes: dict[int, CodeType] = {}
+
+    def place(self, frame: FrameType) -> Place:
+        """Return where a frame is."""
+        code = frame.f_code
+        self.codes.setdefault(id(code), code)
+        return id(code), frame.f_lineno or 0
+
+    def stack_of(self, frame: FrameType | None) -> Stack:
+        """Return where a frame and those that called it are, the outermost first."""
+        stack: list[Place] = []
+        while frame is not None and len(stack) < 4 * _MAX_DEPTH:
+            stack.append(self.place(frame))
+            frame = frame.f_back
+        stack.reverse()
+        return tuple(stack)
+
+    def spend(self, stack: Stack, seconds: float) -> None:
+        """Add to the time of a stack; one more than can be kept is forgotten."""
+        if stack in self.seconds or len(self.seconds) < _MAX_STACKS:
+            self.seconds[stack] = self.seconds.get(stack, 0.0) + seconds
 
 
 def run(tool: LoadedTool, target: Target, call: Call, buffers: Sequence[bytes]) -> dict[str, Any]:
@@ -86,60 +116,48 @@ def _finish(result: Any) -> int:
 
 @contextlib.contextmanager
 def _sampled(interval: float, report: dict[str, Any], own: frozenset[str]) -> Iterator[None]:
-    times: dict[Stack, float] = {}
+    times = _Times()
     clock = time.perf_counter
-    last, ticks = clock(), 0
+    last, ticks, over = clock(), 0, False
 
     def tick(signum: int, frame: FrameType | None) -> None:
         nonlocal last, ticks
-        now = clock()
-        stack = _stack_of(frame)
-        if stack in times or len(times) < _MAX_STACKS:
-            times[stack] = times.get(stack, 0.0) + now - last
+        if over:
+            return
+        times.spend(times.stack_of(frame), clock() - last)
         ticks += 1
         last = clock()
+        # Counted from here: on a machine where this takes longer than an interval, the tool must get on all the same.
+        signal.setitimer(signal.ITIMER_REAL, interval)
 
     before = signal.signal(signal.SIGALRM, tick)
-    signal.setitimer(signal.ITIMER_REAL, interval, interval)
+    signal.setitimer(signal.ITIMER_REAL, interval)
     try:
         last = clock()
         yield
     finally:
+        over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         report["samples"] = ticks
         _tell_stacks(report, times, own)
 
 
-def _stack_of(frame: FrameType | None) -> Stack:
-    stack: list[Place] = []
-    while frame is not None and len(stack) < 4 * _MAX_DEPTH:
-        stack.append((frame.f_code, frame.f_lineno or 0))
-        frame = frame.f_back
-    stack.reverse()
-    return tuple(stack)
-
-
 @contextlib.contextmanager
 def _traced(report: dict[str, Any], own: frozenset[str]) -> Iterator[None]:
-    times: dict[Stack, float] = {}
+    times = _Times()
     stack: list[Place] = []
     clock = time.perf_counter
     last, events = clock(), 0
 
-    def spend() -> None:
-        nonlocal events
-        key = tuple(stack)
-        if key and (key in times or len(times) < _MAX_STACKS):
-            times[key] = times.get(key, 0.0) + clock() - last
-        events += 1
-
     def trace(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
-        nonlocal last
+        nonlocal last, events
         if frame.f_code.co_filename not in own:
             return None
-        spend()
-        here = (frame.f_code, frame.f_lineno or 0)
+        if stack:
+            times.spend(tuple(stack), clock() - last)
+        events += 1
+        here = times.place(frame)
         if event == "call":
             stack.append(here)
         elif event == "line" and stack:
@@ -159,19 +177,22 @@ def _traced(report: dict[str, Any], own: frozenset[str]) -> Iterator[None]:
         _tell_stacks(report, times, own)
 
 
-def _tell_stacks(report: dict[str, Any], times: dict[Stack, float], own: frozenset[str]) -> None:
+def _tell_stacks(report: dict[str, Any], times: _Times, own: frozenset[str]) -> None:
     """Put `frames` (name, file, first line) and `stacks` ([frame, line]..., seconds) into the report."""
     frames: dict[tuple[str, str, int], int] = {}
     folded: dict[tuple[tuple[int, int], ...], float] = {}
-    for stack, seconds in times.items():
+    for stack, seconds in times.seconds.items():
         # A frame is (name, file, first line, the line it is at); the last is kept apart.
-        kept = tuple((frames.setdefault(frame[:3], len(frames)), frame[3]) for frame in _own_part(stack, own))
+        places = [(times.codes[code], line) for code, line in stack]
+        kept = tuple(
+            (frames.setdefault(frame[:3], len(frames)), frame[3]) for frame in _own_part(places, own)
+        )
         folded[kept] = folded.get(kept, 0.0) + seconds
     report["frames"] = [list(frame) for frame in frames]
     report["stacks"] = [[[list(place) for place in stack], seconds] for stack, seconds in folded.items()]
 
 
-def _own_part(stack: Stack, own: frozenset[str]) -> list[tuple[str, str, int, int]]:
+def _own_part(stack: Sequence[tuple[CodeType, int]], own: frozenset[str]) -> list[tuple[str, str, int, int]]:
     kept: list[tuple[str, str, int, int]] = []
     below = False
     for code, line in stack[: 4 * _MAX_DEPTH]:
