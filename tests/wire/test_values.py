@@ -15,6 +15,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import msgspec
+import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -198,3 +199,16 @@ def test_plain_values_neither_import_numpy_nor_pathlib_nor_zoneinfo() -> None:
 def test_an_empty_message_is_an_error() -> None:
     with pytest.raises(WireError):
         unpack(b"")
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-05-01T12:00:00Z", "2024-05-01T12:00:00+02:00", "2024-05-01T12:00:00-00:30"]
+)
+def test_a_moment_that_pydantic_read_crosses_with_a_fixed_offset(text: str) -> None:
+    read = pydantic.TypeAdapter(datetime.datetime).validate_python(text)
+    assert type(read.tzinfo) is not datetime.timezone  # pydantic has a class of its own
+    there = unpack(pack(read, max_bytes=LIMIT).data)
+    assert there == read
+    assert type(there.tzinfo) is datetime.timezone
+    assert there.utcoffset() == read.utcoffset()
+    assert there == datetime.datetime.fromisoformat(text)

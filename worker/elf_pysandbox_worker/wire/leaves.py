@@ -168,6 +168,10 @@ def _dump_zone(zone: datetime.tzinfo | None) -> bytes:
     zones: Any = sys.modules.get("zoneinfo")
     if zones is not None and type(zone) is zones.ZoneInfo and (key := getattr(zone, "key", None)) is not None:
         return encode(key)
+    if type(zone) is getattr(sys.modules.get("pydantic_core"), "TzInfo", None):
+        # What pydantic reads "…Z" and "…+02:00" as: a fixed offset.
+        fixed: Any = zone.utcoffset(None)
+        return encode(fixed // _MICROSECOND)
     kind = f"{type(zone).__module__}.{type(zone).__qualname__}"
     raise Refused(f"has a time zone of type {kind}", "use zoneinfo.ZoneInfo or a fixed offset")
 
