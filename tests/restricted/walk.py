@@ -9,6 +9,7 @@ import builtins
 import collections
 import importlib
 import json
+import os
 import sys
 import types
 import warnings
@@ -143,6 +144,24 @@ def instances(modules: dict[str, object]) -> dict[str, object]:
     path = pathlib.Path("/usr/lib")
     found["a path"], found["a path's status"] = path, path.stat()
     found["a logger"] = logging.getLogger("tool")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("{message}", style="{"))
+    found["a handler"] = handler
+    parser = modules["argparse"].ArgumentParser("tool")
+    parser.add_argument("x")
+    found["a parser of arguments"], found["its result"] = parser, parser.parse_args(["1"])
+    found["a thread"] = modules["threading"].Thread(target=print)
+    found["the main thread"] = modules["threading"].main_thread()
+    with modules["concurrent.futures"].ThreadPoolExecutor(1) as executor:
+        found["an executor"], found["a future"] = executor, executor.submit(int)
+    tree = modules["xml.etree.ElementTree"]
+    found["an element tree"] = tree.ElementTree(tree.fromstring("<a><b/></a>"))
+    found["a document"] = modules["xml.dom.minidom"].parseString("<a><b c='d'>e</b></a>")
+    codecs, stream = modules["codecs"], modules["io"].BytesIO()
+    found["a codec"] = codecs.lookup("utf-8")
+    found["a recoder"] = codecs.EncodedFile(stream, "utf-8", "latin-1")
+    found["a reader"] = codecs.getreader("utf-8")(stream)
+    found["a scanner"] = modules["re"].Scanner([("a", None)])
     try:
         raise ValueError
     except ValueError as error:
@@ -166,6 +185,8 @@ def main() -> None:
             space.pop("__builtins__")
     count, found = walk(roots, 400_000)
     json.dump({"seen": count, "roots": list(roots), "found": found}, sys.stdout)
+    sys.stdout.flush()
+    os._exit(0)  # Among what it made are threads that never ran, for which the interpreter would wait.
 
 
 if __name__ == "__main__":

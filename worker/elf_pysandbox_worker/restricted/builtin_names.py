@@ -19,6 +19,9 @@ REFUSED_BUILTINS: Final[dict[str, str]] = {
 }
 """Builtin -> what to use instead."""
 
+INTERACTIVE: Final = frozenset({"input", "breakpoint"})
+"""Those that a program asks its user by: code that has them loads, and is refused when it gets there."""
+
 PUBLISHED_BUILTINS: Final = frozenset(
     words(
         """

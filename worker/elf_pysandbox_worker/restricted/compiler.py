@@ -10,13 +10,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import CodeType
 
 from elf_pysandbox_worker.restricted.diagnostics import Diagnostic, PolicyDenied, finding, listed
 from elf_pysandbox_worker.restricted.state import STATE
 from elf_pysandbox_worker.restricted.transformer import ImportVerdict, PolicyTransformer
+from elf_pysandbox_worker.restricted.untouched import unchanged
 
 # The transformer uses three Python frames for each level of a tree, and those take no C stack since 3.11. The
 # parser builds no tree that needs more than this.
@@ -56,12 +55,15 @@ def compile_module(
     cached = _cache.get(key)
     if cached is not None:
         return cached, ()
-    with _deep_nesting(path):
+    try:
         tree = ast.parse(source, path)
-        findings = check_tree(tree, source, path, import_verdict, files_granted=files_granted, learn=learn)
-        if not learn and any(found.severity == "error" for found in findings):
+        options = {"files_granted": files_granted, "learn": learn}
+        findings, refused = _checked(tree, source, path, import_verdict, **options)
+        if refused and not learn:
             raise PolicyDenied(findings)
         code: CodeType = compile(tree, path, "exec", dont_inherit=True)
+    except (RecursionError, MemoryError) as error:
+        raise _too_deep(error, path) from None
     _cache[key] = code
     return code, findings
 
@@ -78,12 +80,14 @@ def check_source(
     SyntaxError, ValueError
         As the interpreter raises them.
     """
-    with _deep_nesting(path):
+    try:
         tree = ast.parse(source, path)
-        findings = check_tree(tree, source, path, import_verdict, files_granted=files_granted)
-        if not any(found.severity == "error" for found in findings):
+        findings, refused = _checked(tree, source, path, import_verdict, files_granted=files_granted)
+        if not refused:
             compile(tree, path, "exec", dont_inherit=True)  # symbols and nesting have their own errors
-        return findings
+    except (RecursionError, MemoryError) as error:
+        raise _too_deep(error, path) from None
+    return findings
 
 
 def compile_expression(source: str | bytes) -> CodeType:
@@ -96,12 +100,14 @@ def compile_expression(source: str | bytes) -> CodeType:
     if not isinstance(source, (str, bytes)):
         raise TypeError("eval() arg 1 must be a string or bytes object")
     text = str.__str__(source) if isinstance(source, str) else source_text(source)
-    with _deep_nesting("<string>"):
+    try:
         tree = ast.parse(text.lstrip(" \t"), "<string>", "eval")
-        findings = check_tree(tree, text.encode("utf-8", "replace"), "<string>", None)
-        if any(found.severity == "error" for found in findings) and not STATE.learn:
+        findings, refused = _checked(tree, text.encode("utf-8", "replace"), "<string>", None)
+        if refused and not STATE.learn:
             raise PolicyDenied(findings)
         return compile(tree, "<string>", "eval", dont_inherit=True)
+    except (RecursionError, MemoryError) as error:
+        raise _too_deep(error, "<string>") from None
 
 
 def check_tree(
@@ -114,10 +120,16 @@ def check_tree(
     learn: bool = False,
 ) -> tuple[Diagnostic, ...]:
     """Check a tree, rewrite it in place, and return the findings in source order."""
-    transformer = PolicyTransformer(import_verdict, files_granted=files_granted, learn=learn)
-    with _room_to_recurse():
-        transformer.visit(tree)
-    return _located(transformer.findings, source, path)
+    return _checked(tree, source, path, import_verdict, files_granted=files_granted, learn=learn)[0]
+
+
+def _checked(
+    tree: ast.AST, source: bytes, path: str, import_verdict: ImportVerdict | None, **options: bool
+) -> tuple[tuple[Diagnostic, ...], bool]:
+    """Return the findings, and whether one of them is an error: never by their class, which a tool can hold."""
+    transformer = PolicyTransformer(import_verdict, **options)
+    _visit(transformer, tree)
+    return _located(transformer.findings, source, path), transformer.refused
 
 
 def check_generated(tree: ast.AST, source: str, *, generated: bool = True) -> tuple[Diagnostic, ...]:
@@ -131,29 +143,27 @@ def check_generated(tree: ast.AST, source: str, *, generated: bool = True) -> tu
     transformer = PolicyTransformer(
         lambda name, level: ("PSB404", "Generated code imports.", ""), generated=generated
     )
-    with _room_to_recurse():
-        transformer.visit(tree)
+    _visit(transformer, tree)
     return _located(transformer.findings, source.encode(), "<generated>")
 
 
-@contextmanager
-def _deep_nesting(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (RecursionError, MemoryError) as error:
-        message = f"The source is nested too deeply to compile ({error or type(error).__name__})."
-        raise PolicyDenied([finding("PSB002", message)._replace(path=path, line=1, column=1)]) from None
+# No context managers in this module: tools hold the class of those, and its `__exit__` could swallow an error.
 
 
-@contextmanager
-def _room_to_recurse() -> Iterator[None]:
-    """Let Python code recurse deeply. Never around the parser or compiler: they take this limit for their C
-    stack.
-    """
+def _too_deep(error: BaseException, path: str) -> PolicyDenied:
+    message = f"The source is nested too deeply to compile ({error or type(error).__name__})."
+    return PolicyDenied([finding("PSB002", message)._replace(path=path, line=1, column=1)])
+
+
+def _visit(transformer: PolicyTransformer, tree: ast.AST) -> None:
+    """Let the check recurse deeply. Never around the parser or compiler: they take this limit for their C stack."""
+    if not unchanged():
+        message = "The classes of `ast` were changed, so nothing more can be checked."
+        raise PolicyDenied([finding("PSB205", message, "Change a subclass of them instead.")])
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _RECURSION_LIMIT))
     try:
-        yield
+        transformer.visit(tree)
     finally:
         sys.setrecursionlimit(before)
 

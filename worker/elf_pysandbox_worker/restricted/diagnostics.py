@@ -130,6 +130,14 @@ class DeniedImport(PolicyDenied, ImportError):  # noqa: N818
     """An import that the policy refuses; `except ImportError` sees the module as absent."""
 
 
+class DeniedModule(DeniedImport, ModuleNotFoundError):  # noqa: N818
+    """A module that the policy refuses; `except ModuleNotFoundError` sees it as not installed."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic], name: str = "") -> None:
+        super().__init__(diagnostics)
+        self.name = name
+
+
 class DeniedName(PolicyDenied, NameError):  # noqa: N818
     """A builtin that the policy refuses; `except NameError` sees it as absent."""
 

@@ -61,6 +61,7 @@ def published_names(name: str, real: ModuleType, files_granted: bool) -> list[st
             wanted += published.WITH_FILES.get(name, "").split()
         return [item for item in wanted if hasattr(real, item)]
     wanted = list(getattr(real, "__all__", None) or [item for item in vars(real) if not item.startswith("_")])
+    wanted += published.ALSO.get(name, "").split()
     withheld = published.WITHHELD.get(name, "").split()
     return [item for item in wanted if item not in withheld and hasattr(real, item)]
 

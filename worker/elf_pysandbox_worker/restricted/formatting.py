@@ -28,6 +28,7 @@ def check_format(template: str) -> None:
     DeniedAttribute
         Naming the attribute.
     """
+    template = str.__str__(template)  # a subclass could answer `in` as it likes
     if "." not in template or "{" not in template or template in _seen:
         return
     _check_fields(template, depth=2)

@@ -17,6 +17,7 @@ from elf_pysandbox_worker.restricted import names
 from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, finding
 from elf_pysandbox_worker.restricted.formatting import safe_format_method
 from elf_pysandbox_worker.restricted.state import STATE
+from elf_pysandbox_worker.restricted.untouched import dict_of, mro_of
 from elf_pysandbox_worker.restricted.views import class_namespace, module_namespace
 
 _real_getattr = getattr
@@ -127,6 +128,16 @@ def dataclass_setattr(cls: Any, name: str, value: Any) -> None:
         guarded_setattr(cls, name, value)
 
 
+def check_write(name: str) -> None:
+    """Refuse a name that may not be assigned.
+
+    Raises
+    ------
+    DeniedAttribute
+    """
+    _check_write(plain_text(name))
+
+
 def guarded_delattr(obj: Any, name: str) -> None:
     """Delete an attribute by a name that is not refused."""
     name = plain_text(name)
@@ -155,16 +166,33 @@ def guarded_pattern_class(cls: Any) -> Any:
     """
     if not isinstance(cls, type):
         return cls
-    for meta in type.mro(type(cls)):
-        computed = {"__match_args__", "__getattribute__", "__getattr__"} & vars(meta).keys()
-        known = meta in (type, object) or meta.__module__ in ("enum", "abc", "typing")
-        if computed and not known:
-            _deny_pattern(f"The metaclass {meta.__name__!r} computes attributes of {cls.__name__!r}.")
-    for base in cls.__mro__:
-        if "__match_args__" in base.__dict__:
-            _check_match_args(base.__dict__["__match_args__"], type(cls) is type)
+    metas = mro_of(type(cls))
+    for meta in metas:
+        computed = not _METACLASS_NAMES.isdisjoint(dict_of(meta))
+        if computed and not _is_of_library(meta):
+            _deny_pattern(f"The metaclass {type.__repr__(meta)} computes attributes of {type.__repr__(cls)}.")
+    for base in mro_of(cls):
+        space = dict_of(base)
+        if base.__flags__ & _HEAP_TYPE and {*map(type, space)} != {str}:
+            _deny_pattern("A name in the class is no plain text.")  # it could compare as it likes
+        if "__match_args__" in space:
+            _check_match_args(space["__match_args__"], type(cls) is type)
             break
     return cls
+
+
+_METACLASS_NAMES = frozenset({"__match_args__", "__getattribute__", "__getattr__"})
+
+
+def _is_of_library(meta: type) -> bool:
+    """Tell whether a metaclass is `type`, or one of the library's: by what it is, not by what it says."""
+    if meta is type or meta is object:
+        return True
+    for home in ("enum", "abc", "typing"):
+        module = sys.modules.get(home)
+        if module is not None and any(meta is value for value in vars(module).values()):
+            return True
+    return False
 
 
 def _check_match_args(value: Any, own_instances: bool = False) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from elf_pysandbox_worker.restricted import facades, guards, names, published
 from elf_pysandbox_worker.restricted.compiler import compile_module, source_text
-from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, DeniedImport, finding
+from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, DeniedImport, DeniedModule, finding
 from elf_pysandbox_worker.restricted.namespace import module_builtins
 from elf_pysandbox_worker.restricted.state import STATE
 from elf_pysandbox_worker.wire.messages import Bundle, SourceFile
@@ -86,7 +86,7 @@ class Importer:
         if refusal is not None:
             if not STATE.learn:
                 rule, message, hint = refusal
-                raise DeniedImport([finding(rule, message, hint)])
+                raise DeniedModule([finding(rule, message, hint)], name)
             STATE.note("imports", name, refusal[1])
             return importlib.import_module(name)
         if name not in published.DEFAULT and self._leads_to_allowed(name) and not self._is_allowed(name):
@@ -157,7 +157,7 @@ class Importer:
         if not level and (root in sys.stdlib_module_names or root in STATE.native_roots or STATE.learn):
             importlib.import_module(name)
             return ModuleType(name)
-        raise DeniedImport([finding(*_not_allowed(name))])
+        raise DeniedModule([finding(*_not_allowed(name))], name)
 
     # -- modules of the bundle -------------------------------------------------------------------------------
 

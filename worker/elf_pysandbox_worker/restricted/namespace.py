@@ -51,7 +51,7 @@ def module_builtins(namespace: dict[str, Any], importer: Any) -> dict[str, Any]:
     )
     table[guard_name("star")] = lambda name, level: importer.import_star(name, level, namespace)
     table["__import__"] = importer.interpreter_import
-    table["eval"] = _evaluator(table)
+    table["eval"] = _evaluator(table, namespace)
     return table
 
 
@@ -119,9 +119,9 @@ def _refused(name: str) -> Callable[..., Any]:
     return refused
 
 
-def _evaluator(table: dict[str, Any]) -> Callable[..., Any]:
+def _evaluator(table: dict[str, Any], namespace: dict[str, Any]) -> Callable[..., Any]:
     """Return `eval` for one module: an expression, checked and compiled as the module is, in its caller's
-    scope.
+    scope; in the module's, where the caller is library code (`asyncio.to_thread(eval, text)`).
     """
 
     def checked_eval(source: Any, globals: Any = None, locals: Any = None, /) -> Any:
@@ -132,6 +132,9 @@ def _evaluator(table: dict[str, Any]) -> Callable[..., Any]:
             frame = sys._getframe(1)
             space: dict[str, Any] = frame.f_globals
             scope = frame.f_locals if locals is None else locals
+            builtins_there = space.get("__builtins__")
+            if type(builtins_there) is not dict or guard_name("getattr") not in builtins_there:
+                space, scope = namespace, locals
         else:
             # A copy: eval() would put the real builtins into a dict that has none.
             space, scope = dict(globals), locals

@@ -17,6 +17,11 @@ DEFAULT: Final[dict[str, str | None]] = {
         "ABC ABCMeta abstractmethod abstractclassmethod abstractproperty abstractstaticmethod "
         "get_cache_token update_abstractmethods"
     ),
+    "argparse": (
+        "ArgumentParser ArgumentError ArgumentTypeError BooleanOptionalAction HelpFormatter "
+        "ArgumentDefaultsHelpFormatter RawDescriptionHelpFormatter RawTextHelpFormatter MetavarTypeHelpFormatter "
+        "Namespace Action ONE_OR_MORE OPTIONAL PARSER REMAINDER SUPPRESS ZERO_OR_MORE"
+    ),
     "array": None,
     "ast": None,
     "asyncio": (
@@ -24,7 +29,8 @@ DEFAULT: Final[dict[str, str | None]] = {
         "PriorityQueue LifoQueue QueueEmpty QueueFull QueueShutDown Event Lock Semaphore BoundedSemaphore "
         "Condition Barrier BrokenBarrierError as_completed shield current_task all_tasks iscoroutine "
         "iscoroutinefunction isfuture CancelledError TimeoutError InvalidStateError FIRST_COMPLETED "
-        "FIRST_EXCEPTION ALL_COMPLETED Runner ensure_future to_thread get_running_loop"
+        "FIRST_EXCEPTION ALL_COMPLETED Runner ensure_future to_thread get_running_loop get_event_loop "
+        "new_event_loop set_event_loop AbstractEventLoop Handle TimerHandle wrap_future run_coroutine_threadsafe"
     ),
     "base64": (
         "b16decode b16encode b32decode b32encode b32hexdecode b32hexencode b64decode b64encode b85decode "
@@ -37,15 +43,25 @@ DEFAULT: Final[dict[str, str | None]] = {
     "calendar": None,
     "cmath": None,
     "codecs": (
-        "encode decode getencoder getdecoder getincrementalencoder getincrementaldecoder lookup "
-        "lookup_error iterencode iterdecode BOM BOM_UTF8 BOM_UTF16 BOM_UTF16_BE BOM_UTF16_LE BOM_UTF32 "
-        "BOM_UTF32_BE BOM_UTF32_LE BOM_BE BOM_LE ascii_encode ascii_decode utf_8_encode utf_8_decode "
+        "encode decode getencoder getdecoder getincrementalencoder getincrementaldecoder getreader getwriter lookup "
+        "lookup_error register_error iterencode iterdecode EncodedFile "
+        "BOM BOM_UTF8 BOM_UTF16 BOM_UTF16_BE BOM_UTF16_LE BOM_UTF32 BOM_UTF32_BE BOM_UTF32_LE BOM_BE BOM_LE "
+        "Codec CodecInfo IncrementalEncoder IncrementalDecoder BufferedIncrementalEncoder BufferedIncrementalDecoder "
+        "StreamWriter StreamReader StreamReaderWriter StreamRecoder "
+        "ascii_decode ascii_encode charmap_build charmap_decode charmap_encode escape_decode escape_encode "
+        "latin_1_decode latin_1_encode raw_unicode_escape_decode raw_unicode_escape_encode unicode_escape_decode "
+        "unicode_escape_encode utf_7_decode utf_7_encode utf_8_decode utf_8_encode utf_16_decode utf_16_encode "
+        "utf_32_decode utf_32_encode "
         "strict_errors ignore_errors replace_errors xmlcharrefreplace_errors backslashreplace_errors "
         "namereplace_errors"
     ),
     "collections": None,
     "collections.abc": None,
     "colorsys": None,
+    "concurrent.futures": (
+        "ThreadPoolExecutor Executor Future as_completed wait FIRST_COMPLETED FIRST_EXCEPTION ALL_COMPLETED "
+        "CancelledError TimeoutError InvalidStateError BrokenExecutor"
+    ),
     "configparser": None,
     "contextlib": None,
     "contextvars": None,
@@ -68,11 +84,14 @@ DEFAULT: Final[dict[str, str | None]] = {
     "html": None,
     "html.entities": None,
     "html.parser": "HTMLParser",
+    "http": "HTTPStatus HTTPMethod",
     "inspect": (
         "signature Signature Parameter BoundArguments cleandoc getdoc isabstract isasyncgen "
         "isasyncgenfunction isawaitable isbuiltin isclass iscoroutine iscoroutinefunction isdatadescriptor "
         "isfunction isgenerator isgeneratorfunction ismethod ismethoddescriptor ismodule isroutine getmro "
-        "unwrap"
+        "unwrap getfullargspec FullArgSpec get_annotations getmembers isframe iscode istraceback isgetsetdescriptor "
+        "ismemberdescriptor ismethodwrapper getgeneratorstate GEN_CREATED GEN_RUNNING GEN_SUSPENDED GEN_CLOSED "
+        "getcoroutinestate CORO_CREATED CORO_RUNNING CORO_SUSPENDED CORO_CLOSED"
     ),
     "io": (
         "StringIO BytesIO text_encoding TextIOBase TextIOWrapper BufferedIOBase RawIOBase IOBase BufferedReader "
@@ -94,7 +113,8 @@ DEFAULT: Final[dict[str, str | None]] = {
         "CRITICAL DEBUG ERROR FATAL INFO NOTSET WARN WARNING Filter Formatter Handler LogRecord Logger "
         "LoggerAdapter NullHandler StreamHandler addLevelName basicConfig captureWarnings critical debug "
         "disable error exception fatal getLevelName getLogger info log warn warning getLevelNamesMapping "
-        "makeLogRecord"
+        "makeLogRecord root BASIC_FORMAT BufferingFormatter PercentStyle StrFormatStyle StringTemplateStyle "
+        "raiseExceptions getLoggerClass setLoggerClass getLogRecordFactory setLogRecordFactory"
     ),
     "lzma": (
         "compress decompress LZMACompressor LZMADecompressor LZMAError FORMAT_AUTO FORMAT_XZ FORMAT_ALONE "
@@ -120,12 +140,17 @@ DEFAULT: Final[dict[str, str | None]] = {
     "string": None,
     "struct": None,
     "textwrap": None,
+    "threading": (
+        "Thread Lock RLock Event Condition Semaphore BoundedSemaphore Barrier BrokenBarrierError Timer local "
+        "current_thread main_thread active_count enumerate get_ident get_native_id ThreadError TIMEOUT_MAX"
+    ),
     "time": None,
     "token": None,
     "tomllib": None,
     "traceback": (
         "format_exc format_exception format_exception_only format_list format_tb print_exc print_exception "
-        "TracebackException FrameSummary"
+        "print_tb print_list print_stack format_stack extract_tb extract_stack TracebackException FrameSummary "
+        "StackSummary"
     ),
     "types": (
         "SimpleNamespace MappingProxyType GenericAlias NoneType UnionType EllipsisType NotImplementedType "
@@ -146,14 +171,35 @@ DEFAULT: Final[dict[str, str | None]] = {
         "warn catch_warnings filterwarnings simplefilter resetwarnings formatwarning warn_explicit deprecated"
     ),
     "weakref": None,
+    "xml.dom.minidom": (
+        "parseString getDOMImplementation Attr CDATASection CharacterData Comment DOMImplementation Document "
+        "DocumentFragment DocumentType Element NamedNodeMap Node ProcessingInstruction Text"
+    ),
+    "xml.etree.ElementTree": (
+        "C14NWriterTarget Comment Element ElementTree PI ParseError ProcessingInstruction QName SubElement TreeBuilder "
+        "VERSION XML XMLID XMLParser XMLPullParser canonicalize dump fromstring fromstringlist indent iselement "
+        "iterparse parse register_namespace tostring tostringlist"
+    ),
     "xml.sax.saxutils": "escape unescape quoteattr",
     "zlib": None,
     "zoneinfo": "ZoneInfo ZoneInfoNotFoundError InvalidTZPathWarning available_timezones",
 }
 """The default allowlist."""
 
+ALSO: Final[dict[str, str]] = {
+    "calendar": "January February mdays c different_locale prweek week format formatstring",
+    "contextlib": "AsyncContextDecorator",
+    "hashlib": "scrypt",
+    "random": "_inst",
+    "re": "DEBUG Scanner",
+    "statistics": "LinearRegression",
+    "urllib.parse": "uses_relative uses_netloc uses_params uses_query uses_fragment",
+}
+"""Names that programs use although the module's `__all__` has forgotten them."""
+
 WITH_FILES: Final[dict[str, str]] = {"io": "open FileIO", "gzip": "open GzipFile", "bz2": "open BZ2File",
-                                     "lzma": "open LZMAFile", "codecs": "open"}  # fmt: skip
+                                     "lzma": "open LZMAFile", "codecs": "open", "argparse": "FileType",
+                                     "logging": "FileHandler"}  # fmt: skip
 """Names published on top when files are granted."""
 
 WITHHELD: Final[dict[str, str]] = {

@@ -9,20 +9,22 @@ there, once, when its facade is made. Code that stays within the policy sees no 
 from __future__ import annotations
 
 import ast
+import builtins
+import importlib
 import sys
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, PolicyDenied, finding
-from elf_pysandbox_worker.restricted.formatting import check_format
 from elf_pysandbox_worker.restricted.guards import (
+    check_write,
     dataclass_setattr,
     guarded_getattr,
     guarded_setattr,
     plain_text,
 )
-from elf_pysandbox_worker.restricted.names import guard_name
+from elf_pysandbox_worker.restricted.names import PLAIN, decide, guard_name
 from elf_pysandbox_worker.restricted.state import STATE
 
 _GUARD = guard_name("getattr")
@@ -34,11 +36,10 @@ def install(name: str) -> None:
     if not STATE.confined:
         return
     root = name.partition(".")[0]
-    for needed in _TOGETHER.get(root, (root,)):
+    for needed in _TOGETHER.get(root, (root, name)):
         if needed not in _installed and needed in _SHADOWS:
             _installed.add(needed)
-            module = __import__(needed)
-            _SHADOWS[needed](vars(module))
+            _SHADOWS[needed](vars(importlib.import_module(needed)))
 
 
 def install_loaded() -> None:
@@ -53,7 +54,55 @@ def _reads_and_writes(space: dict[str, Any]) -> None:
     space["setattr"] = guarded_setattr
 
 
+def _functools(space: dict[str, Any]) -> None:
+    _reads_and_writes(space)
+    missing = object()
+
+    def read(self: Any, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        if self.attrname is None:
+            raise TypeError("Cannot use cached_property instance without calling __set_name__ on it.")
+        name = plain_text(self.attrname)
+        if isinstance(instance, (type, ModuleType)) or not hasattr(instance, "__dict__"):
+            message = (
+                f"No '__dict__' attribute on {type(instance).__name__!r} instance to cache {name!r} property."
+            )
+            raise TypeError(message)
+        found = instance.__dict__.get(name, missing)
+        if found is missing:
+            found = instance.__dict__[name] = self.func(instance)
+        return found if decide(name) == PLAIN else guarded_getattr(instance, name)
+
+    # It reads any name from the dict of any object; after the first time, the interpreter reads that dict itself.
+    space["cached_property"].__get__ = read
+
+
+def _copy(space: dict[str, Any]) -> None:
+    _reads_and_writes(space)
+    real = space["_reconstruct"]
+
+    def reconstruct(x: Any, memo: Any, func: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        def make(*values: Any) -> Any:
+            made = func(*values)
+            if isinstance(made, ModuleType):  # its state would be written into the namespace itself
+                raise DeniedAttribute([finding("PSB202", "A module cannot be made from a state.")])
+            return made
+
+        return real(x, memo, make, *args, **options)
+
+    space["_reconstruct"] = reconstruct
+
+
 def _dataclasses(space: dict[str, Any]) -> None:
+    fields = space["fields"]
+
+    def set_state(self: Any, state: Any) -> None:
+        for field, value in zip(fields(self), state, strict=False):
+            check_write(field.name)
+            object.__setattr__(self, plain_text(field.name), value)
+
+    space["_dataclass_setstate"] = set_state
     space["getattr"] = guarded_getattr
     space["setattr"] = dataclass_setattr
     space["exec"] = checked_exec
@@ -84,6 +133,7 @@ def _opens_files(space: dict[str, Any]) -> None:
 
 
 def _typing(space: dict[str, Any]) -> None:
+    space["setattr"] = guarded_setattr
     space["compile"] = checked_compile
     space["eval"] = checked_eval
 
@@ -97,9 +147,7 @@ def _collections(space: dict[str, Any]) -> None:
 
     def safe(method: str) -> Callable[..., str]:
         def formatted(self: Any, /, *args: Any, **kwargs: Any) -> str:
-            text = str(self.data)
-            check_format(text)
-            return getattr(text, method)(*args, **kwargs)  # type: ignore[no-any-return]
+            return guarded_getattr(self.data, method)(*args, **kwargs)  # type: ignore[no-any-return]
 
         formatted.__name__ = method
         return formatted
@@ -108,31 +156,37 @@ def _collections(space: dict[str, Any]) -> None:
 
 
 def _logging(space: dict[str, Any]) -> None:
-    style = space["StrFormatStyle"]
-    real = style.format
-
     def formatted(self: Any, record: Any) -> str:
-        check_format(str(self._fmt))
-        return real(self, record)  # type: ignore[no-any-return]
+        values = {**(self._defaults or {}), **record.__dict__}
+        return guarded_getattr(self._fmt, "format")(**values)  # type: ignore[no-any-return]
 
-    style.format = formatted
+    # Not its `format`, which calls this one and tells what is missing.
+    space["StrFormatStyle"]._format = formatted
+    _opens_files(space)
+
+
+def _argparse(space: dict[str, Any]) -> None:
+    # An argument's destination is a name, on a namespace that is the caller's; so is a converter's.
+    _reads_and_writes(space)
     _opens_files(space)
 
 
 _SHADOWS: dict[str, Callable[[dict[str, Any]], None]] = {
-    "functools": _reads_and_writes,
-    "copy": _reads_and_writes,
+    "functools": _functools,
+    "copy": _copy,
     "enum": _reads_and_writes,
     "pprint": _reads_and_writes,
     "ast": _reads_and_writes,
     "contextlib": _contextlib,
-    "configparser": _opens_files,
+    "configparser": _argparse,
     "shlex": _opens_files,
     "dataclasses": _dataclasses,
     "typing": _typing,
     "inspect": _inspect,
     "collections": _collections,
     "logging": _logging,
+    "argparse": _argparse,
+    "xml.etree.ElementTree": _opens_files,
 }
 
 # A facade that hands out another library module's machinery needs that one's shadows too.
@@ -201,16 +255,25 @@ def checked_eval(source: Any, globals_: Any = None, locals_: Any = None, /) -> A
 
 
 def _public_globals(space: Any) -> Any:
-    """Return a namespace, or the published names when it is that of a standard library module."""
-    name = space.get("__name__") if type(space) is dict else None
-    if type(name) is not str or name.partition(".")[0] not in sys.stdlib_module_names:
+    """Return a namespace, or the published names when it is that of a module which is not the tool's.
+
+    Such a one has the interpreter's own builtins; whose name it has is only a claim.
+    """
+    if type(space) is not dict:
         return space
+    said = space.get("__name__")
+    name: str = said if type(said) is str else ""
     tool = STATE.tool_modules.get(name)
-    if tool is not None:
+    if tool is not None and name.partition(".")[0] in sys.stdlib_module_names:
         return vars(tool)
-    module = sys.modules.get(name)
-    if module is None or vars(module) is not space or STATE.is_published(module):
+    own = space.get("__builtins__")
+    if own is not builtins and own is not vars(builtins) and space.get("sys") is not sys:
+        return space
+    if name.partition(".")[0] in STATE.native_roots:
         return space
     from elf_pysandbox_worker.restricted import facades, published
 
-    return vars(facades.facade(name)) if name in published.DEFAULT else {}
+    module = sys.modules.get(name)
+    if name not in published.DEFAULT or module is None or vars(module) is not space:
+        return {}
+    return vars(facades.facade(name))

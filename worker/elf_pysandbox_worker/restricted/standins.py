@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import _string  # type: ignore[import-not-found]
 import functools
-import operator
 from collections.abc import Callable
+from keyword import iskeyword
 from typing import Any
 
 from elf_pysandbox_worker.restricted import names
@@ -17,23 +17,42 @@ from elf_pysandbox_worker.restricted.guards import guarded_getattr, plain_text
 
 
 def attrgetter(attr: str, /, *attrs: str) -> Callable[[Any], Any]:
-    """Return `operator.attrgetter` itself for plain names, a guarded reader for others."""
-    paths = [plain_text(path).split(".") for path in (attr, *attrs)]
-    if all(names.decide(part) == names.PLAIN for path in paths for part in path):
-        return operator.attrgetter(attr, *attrs)
+    """Return a reader of attributes, guarded where a name needs it.
+
+    Never `operator.attrgetter`'s own instance: its class can be had from it, and takes any name.
+    """
+    paths = tuple(tuple(plain_text(path).split(".")) for path in (attr, *attrs))
+    found = _readers.get(paths)
+    if found is None:
+        found = _reader(paths)
+        if len(_readers) < _READERS:
+            _readers[paths] = found
+    return found
+
+
+_READERS = 256
+_readers: dict[tuple[tuple[str, ...], ...], Callable[[Any], Any]] = {}
+
+
+def _reader(paths: tuple[tuple[str, ...], ...]) -> Callable[[Any], Any]:
+    parts = [part for path in paths for part in path]
+    if all(part.isascii() and part.isidentifier() and not iskeyword(part) for part in parts) and all(
+        names.decide(part) == names.PLAIN for part in parts
+    ):
+        reads = [".".join(("obj", *path)) for path in paths]
+        text = reads[0] if len(paths) == 1 else f"({', '.join(reads)})"
+        return eval(f"lambda obj: {text}", {"__builtins__": {}})  # type: ignore[no-any-return]
 
     def get(obj: Any) -> Any:
         found = tuple(functools.reduce(guarded_getattr, path, obj) for path in paths)
-        return found if attrs else found[0]
+        return found if len(paths) > 1 else found[0]
 
     return get
 
 
 def methodcaller(name: str, /, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
-    """Return `operator.methodcaller` itself for a plain name, a guarded caller for others."""
+    """Return a caller of a method, guarded; as little `operator.methodcaller`'s own instance."""
     name = plain_text(name)
-    if names.decide(name) == names.PLAIN:
-        return operator.methodcaller(name, *args, **kwargs)
 
     def call(obj: Any) -> Any:
         return guarded_getattr(obj, name)(*args, **kwargs)
@@ -134,6 +153,26 @@ def formatter_class() -> type[Formatter]:
     return Formatter
 
 
+def getmembers(object: Any, predicate: Callable[[Any], Any] | None = None) -> list[tuple[str, Any]]:
+    """Return what `inspect.getmembers` does, without what tools may not read.
+
+    The real one takes from the dict of a class what `getattr` refuses.
+    """
+    import inspect
+
+    found = []
+    for given, real in inspect.getmembers(object):
+        name = plain_text(given)
+        try:
+            value = real if names.decide(name) == names.PLAIN else guarded_getattr(object, name)
+        except AttributeError:
+            continue
+        # What stands in for a slot is a function, which the slot is not.
+        if predicate is None or (value is real and predicate(value)):
+            found.append((name, value))
+    return found
+
+
 class catch_warnings:  # noqa: N801 - the library's name
     """`warnings.catch_warnings`, whose own instances hand out the module they save."""
 
@@ -153,6 +192,7 @@ class catch_warnings:  # noqa: N801 - the library's name
 
 
 REPLACED: dict[str, dict[str, Any]] = {
+    "inspect": {"getmembers": getmembers},
     "operator": {"attrgetter": attrgetter, "methodcaller": methodcaller},
     "string": {"Formatter": Formatter},
     "warnings": {"catch_warnings": catch_warnings},

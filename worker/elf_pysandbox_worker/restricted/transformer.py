@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from RestrictedPython.transformer import RestrictingNodeTransformer
 
 from elf_pysandbox_worker.restricted import names
-from elf_pysandbox_worker.restricted.builtin_names import REFUSED_BUILTINS, builtin_refusal
+from elf_pysandbox_worker.restricted.builtin_names import INTERACTIVE, REFUSED_BUILTINS, builtin_refusal
 from elf_pysandbox_worker.restricted.diagnostics import RULES, DeniedAttribute, Diagnostic, Severity
 from elf_pysandbox_worker.restricted.formatting import check_format
 
@@ -82,6 +82,7 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.findings: list[Diagnostic] = []
+        self.refused = False
         self._import_verdict = import_verdict
         self._files_granted = files_granted
         self._learn = learn
@@ -93,6 +94,7 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
         self._no_walrus = 0
         self._hoists: list[ast.stmt] | None = None
         self._top_level: set[int] = set()
+        self._class_globals: list[set[str]] = []
         self._temporaries = 0
 
     def _accept(self, node: ast.AST) -> ast.AST:
@@ -110,6 +112,7 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
         end_line = getattr(node, "end_lineno", None) or line
         end_column = getattr(node, "end_col_offset", None)
         end_column = column if end_column is None else end_column
+        self.refused |= severity == "error"
         self.findings.append(
             Diagnostic(rule, severity, line, column, end_line, end_column, message, hint or RULES[rule].hint)
         )
@@ -164,7 +167,11 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
         node.bases = self._visit_all(node.bases)
         node.keywords = self._visit_all(node.keywords)
         self._visit_type_parameters(node)
+        self._class_globals.append(set())
         node.body = self._visit_scope("class", node.body)
+        if made := sorted(self._class_globals.pop()):
+            # A metaclass's `__prepare__` chooses what the names of a class body mean, but not the global ones.
+            node.body.insert(ast.get_docstring(node) is not None, ast.copy_location(ast.Global(made), node))
         return node
 
     def _visit_all(self, nodes: list[Any]) -> list[Any]:
@@ -237,7 +244,8 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
             if name in self._bound:
                 return node
             if name in REFUSED_BUILTINS:
-                self.report(node, "PSB101", *builtin_refusal(name))
+                severity: Severity = "warning" if name in INTERACTIVE else "error"
+                self.report(node, "PSB101", *builtin_refusal(name), severity=severity)
             elif name == "eval":
                 message = "`eval` takes one expression, which is checked as the module is."
                 self.report(node, "PSB104", message, severity="warning")
@@ -456,6 +464,8 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
         if node.patterns and not self_matching and not self._learn and self._hoists is not None:
             self._temporaries += 1
             name = names.guard_name(f"class{self._temporaries}")
+            if self._scopes[-1] == "class":
+                self._class_globals[-1] |= {name, _PATTERN}
             checked = _call(node.cls, _PATTERN, node.cls)
             self._hoists.append(_assign(node.cls, ast.Name(name, ast.Store()), checked))
             node.cls = ast.copy_location(ast.Name(name, ast.Load()), node.cls)
