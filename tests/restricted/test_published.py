@@ -89,7 +89,7 @@ PROGRAMS = {
             except ZeroDivisionError as error:
                 lines = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
             random.seed(1)
-            return (scanner.scan("12 3"), lines, codecs.escape_decode(b"a\\\\n"), calendar.February,
+            return (scanner.scan("12 3"), lines, codecs.escape_decode(b"a\\\\n"), calendar.mdays[2],
                     random._inst.random(), hashlib.scrypt(b"a", salt=b"b", n=2, r=1, p=1).hex()[:8],
                     statistics.LinearRegression(1, 2))
     """,

@@ -187,7 +187,7 @@ DEFAULT: Final[dict[str, str | None]] = {
 """The default allowlist."""
 
 ALSO: Final[dict[str, str]] = {
-    "calendar": "January February mdays c different_locale prweek week format formatstring",
+    "calendar": "mdays c different_locale prweek week format formatstring",
     "contextlib": "AsyncContextDecorator",
     "hashlib": "scrypt",
     "random": "_inst",

@@ -13,7 +13,7 @@ import builtins
 import importlib
 import sys
 from collections.abc import Callable
-from types import CodeType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, PolicyDenied, finding
@@ -269,7 +269,8 @@ def _public_globals(space: Any) -> Any:
     own = space.get("__builtins__")
     if own is not builtins and own is not vars(builtins) and space.get("sys") is not sys:
         return space
-    if name.partition(".")[0] in STATE.native_roots:
+    root = name.partition(".")[0]
+    if root in STATE.native_roots or _asks_for_itself(root):
         return space
     from elf_pysandbox_worker.restricted import facades, published
 
@@ -277,3 +278,16 @@ def _public_globals(space: Any) -> Any:
     if name not in published.DEFAULT or module is None or vars(module) is not space:
         return {}
     return vars(facades.facade(name))
+
+
+def _asks_for_itself(root: str) -> bool:
+    """Tell whether a package that the worker uses (pydantic) evaluates its own annotations, not for tool code."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_builtins is not vars(builtins):
+            return False  # tool code
+        top = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if top not in sys.stdlib_module_names and frame.f_globals is not globals():
+            return top == root != "elf_pysandbox_worker"
+        frame = frame.f_back
+    return False
