@@ -23,6 +23,8 @@ _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _FIRST_LINES = re.compile(rb"[^\r\n]*(?:\r\n?|\n)?[^\r\n]*")
 _BOM = b"\xef\xbb\xbf"
 _SLOW = frozenset({"idna", "punycode"})
+_GAP = r"(?:[ \t\f]|\\\r?\n?)*+"
+_MANY_PARTS = re.compile(rf"(?<!\w)(?:\w++{_GAP}\.{_GAP}){{100}}")
 _COMMENT = re.compile(r"#[^\n]*")
 _AS = re.compile(r"(?<!\s)\s++as\s++\w++\s*+$")
 _LONGEST_LIST = 10_000
@@ -47,9 +49,12 @@ def decode_source(source: bytes) -> str:
         return source.decode("utf-8", "replace")
 
 
-def decodes_slowly(source: bytes) -> bool:
-    """Whether decoding takes hours that grow with the square of the length: no codec that source is written in."""
-    return _is_slow(_cookie(source))
+def parses_slowly(source: bytes) -> bool:
+    """Whether Python takes the square of the source's length in time or memory to read it; no honest source does that.
+
+    That is so of two codecs, and of dotted names, of which CPython's parser keeps every prefix.
+    """
+    return _is_slow(_cookie(source)) or _MANY_PARTS.search(decode_source(source)) is not None
 
 
 def _encoding(source: bytes) -> str:

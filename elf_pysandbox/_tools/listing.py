@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from elf_pysandbox._errors import ModuleLoadError
 from elf_pysandbox._tools.context import ModuleContext
-from elf_pysandbox._tools.imports import decodes_slowly
+from elf_pysandbox._tools.imports import parses_slowly
 
 MAX_PARSED = 4 << 20
 
@@ -27,8 +27,10 @@ def public_functions(context: ModuleContext) -> list[str]:
         raise ModuleLoadError(
             f"module {context.name!r} is too large to look for functions in: add its tools by name"
         )
-    if decodes_slowly(context.source_bytes):
-        raise ModuleLoadError(f"module {context.name!r} is in an encoding that no source is written in")
+    if parses_slowly(context.source_bytes):
+        raise ModuleLoadError(
+            f"module {context.name!r} is in an encoding, or has names of so many parts, that reading it takes too long"
+        )
     try:
         tree = ast.parse(context.source_bytes)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

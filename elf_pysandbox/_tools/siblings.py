@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MAX_SIBLINGS = 2_000
 """More modules than any tool's own project has; past it, somebody's whole machine is on the path."""
 
+_LONGEST_NAME, _DEEPEST = 200, 16
+"""Characters and parts of a module's name; every prefix of it is looked for, and kept."""
+
 
 def read_source(path: str, name: str) -> bytes:
     """Read a source file whole; a missing, unreadable or absurdly large one is a `ModuleLoadError`."""
@@ -114,7 +117,7 @@ def _wanted(module: str, source: bytes, is_package: bool) -> Iterator[str]:
 
     for entry in scan_imports(source):
         base = _absolute(entry, module, is_package)
-        if base is None:
+        if base is None or len(base) > _LONGEST_NAME or base.count(".") >= _DEEPEST:
             continue
         if base:
             yield from _parents(base)

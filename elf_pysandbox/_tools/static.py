@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elf_pysandbox._tools.context import ModuleContext
-from elf_pysandbox._tools.imports import decodes_slowly
+from elf_pysandbox._tools.imports import parses_slowly
 from elf_pysandbox._tools.listing import MAX_PARSED, top_level
 
 _TRANSPARENT = frozenset({"staticmethod", "cache", "lru_cache"})
@@ -40,7 +40,7 @@ class Look:
 
 def look_at(context: ModuleContext, path: str) -> Look | None:
     """Look for a function in the text of its module; None when that does not parse."""
-    if len(context.source_bytes) > MAX_PARSED or decodes_slowly(context.source_bytes):
+    if len(context.source_bytes) > MAX_PARSED or parses_slowly(context.source_bytes):
         return None
     try:
         tree = ast.parse(context.source_bytes)

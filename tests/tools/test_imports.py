@@ -4,7 +4,7 @@ import pytest
 
 from elf_pysandbox._errors import ModuleLoadError
 from elf_pysandbox._tools.context import ModuleContext
-from elf_pysandbox._tools.imports import Import, decode_source, decodes_slowly, scan_imports
+from elf_pysandbox._tools.imports import Import, decode_source, parses_slowly, scan_imports
 from elf_pysandbox._tools.listing import public_functions
 from elf_pysandbox._tools.static import look_at
 
@@ -55,14 +55,25 @@ def test_no_piece_of_a_hostile_source_is_looked_at_again_and_again(source: bytes
 def test_a_source_is_not_decoded_by_a_codec_that_takes_hours(codec: bytes, end: bytes) -> None:
     for before in (b"", end):
         source = before + b"# coding: " + codec + end + b"import os" + end + b"#.xn--x-" + b"a" * 2_000_000
-        assert decodes_slowly(source)
+        assert parses_slowly(source)
         assert decode_source(source) == source.decode()
         for look in (public_functions, lambda context: look_at(context, "f")):
             with contextlib.suppress(ModuleLoadError):
                 assert look(ModuleContext("m", source, "m.py")) is None
-    assert not decodes_slowly(b"# one" + end + b"# two" + end + b"# coding: punycode" + end)
-    assert not decodes_slowly(b"\xef\xbb\xbf# coding: punycode" + end)
-    assert not decodes_slowly(b"# coding: latin-1" + end)
+    assert not parses_slowly(b"# one" + end + b"# two" + end + b"# coding: punycode" + end)
+    assert not parses_slowly(b"\xef\xbb\xbf# coding: punycode" + end)
+    assert not parses_slowly(b"# coding: latin-1" + end)
+
+
+@pytest.mark.parametrize("dot", [b".", b" . ", b" \\\n.", b"+AC4-"])
+def test_a_name_of_very_many_parts_is_not_parsed(dot: bytes) -> None:
+    cookie = b"# coding: utf-7\n" if dot == b"+AC4-" else b""
+    for parts, slow in ((50, False), (1_000, True)):
+        source = cookie + b"import " + dot.join([b"a"] * parts) + b"\ndef f(): pass\n"
+        assert parses_slowly(source) is slow
+        assert (look_at(ModuleContext("m", source, "m.py"), "f") is None) is slow
+    scan_imports(b"import os\n" + b"a" * 4_000_000)
+    assert not parses_slowly(b"a" * 4_000_000 + b" " * 1_000_000 + b"a." * 50)
 
 
 def test_an_unknown_cookie_is_read_as_utf8() -> None:

@@ -5,6 +5,7 @@ import pytest
 from elf_pysandbox import SandboxPool
 from elf_pysandbox._errors import ModuleLoadError, ToolNotFoundError
 from elf_pysandbox._tools.load import load, load_source
+from elf_pysandbox._tools.siblings import _wanted
 from tests.tools.bundles import run_tool
 from tests.tools.conftest import Project
 
@@ -224,3 +225,9 @@ def test_a_file_that_is_none_of_python_is_told_as_a_file(
     monkeypatch.chdir(project({"set.json": "{}"}))
     with pytest.raises(ModuleLoadError, match=r"'set\.json' is a file, but none of Python"):
         load("set.json:f")
+
+
+def test_a_module_of_a_name_that_no_file_has_is_not_looked_for() -> None:
+    assert list(_wanted("m", b"import a.b", is_package=False)) == ["a", "a.b"]
+    assert list(_wanted("m", b"import " + b".".join([b"a"] * 5_000), is_package=False)) == []
+    assert list(_wanted("m", b"from " + b"a" * 5_000 + b" import b, c", is_package=False)) == []
