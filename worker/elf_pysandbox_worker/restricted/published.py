@@ -114,7 +114,7 @@ DEFAULT: Final[dict[str, str | None]] = {
         "LoggerAdapter NullHandler StreamHandler addLevelName basicConfig captureWarnings critical debug "
         "disable error exception fatal getLevelName getLogger info log warn warning getLevelNamesMapping "
         "makeLogRecord root BASIC_FORMAT BufferingFormatter PercentStyle StrFormatStyle StringTemplateStyle "
-        "raiseExceptions getLoggerClass setLoggerClass getLogRecordFactory setLogRecordFactory"
+        "raiseExceptions getLoggerClass setLoggerClass"
     ),
     "lzma": (
         "compress decompress LZMACompressor LZMADecompressor LZMAError FORMAT_AUTO FORMAT_XZ FORMAT_ALONE "
