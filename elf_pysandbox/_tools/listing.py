@@ -9,7 +9,8 @@ from elf_pysandbox._errors import ModuleLoadError
 from elf_pysandbox._tools.context import ModuleContext
 from elf_pysandbox._tools.imports import parses_slowly
 
-MAX_PARSED = 4 << 20
+MAX_PARSED = 1 << 20
+"""Bytes of source that this process parses itself: the parser takes seconds, and gigabytes, for what is written to vex it."""
 
 
 def public_functions(context: ModuleContext) -> list[str]:

@@ -87,6 +87,7 @@ def test_foreign_architectures_and_x32_numbers_kill() -> None:
         ("ioctl", (0, 0x5401), True),  # TCGETS
         ("fcntl", (0, 8), False),  # F_SETOWN
         ("fcntl", (0, 1030), True),  # F_DUPFD_CLOEXEC
+        ("fcntl", (0, 1031), False),  # F_SETPIPE_SZ
         ("prctl", (15,), True),  # PR_SET_NAME
         ("prctl", (1, 9), True),  # PR_SET_PDEATHSIG SIGKILL
         ("prctl", (1, 0), False),

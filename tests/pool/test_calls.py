@@ -114,6 +114,22 @@ def test_an_exception_of_the_tools_own_crosses_as_data_with_notes_and_cause(nati
     assert "division by zero" in info.format()
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "class Meta(type):\n    __name__ = property(lambda _: 1 / 0)\nclass Odd(Exception, metaclass=Meta): ...\n",
+        "class Odd(Exception):\n    __class__ = property(lambda self: 1 / 0)\n",
+        "class Odd(OSError):\n    errno = property(lambda self: 1 / 0)\n",
+        "class Module(str):\n    __str__ = lambda self: 1 / 0\nclass Odd(Exception):\n    __module__ = Module()\n",
+    ],
+    ids=["metaclass", "class", "errno", "module"],
+)
+def test_an_exception_that_lies_about_itself_is_raised_under_its_own_name(native_pool, hostile):
+    outcome = native_pool.outcome(native_pool.load_source(f"{hostile}def fail():\n    raise Odd()\n", "fail"))
+    assert outcome.status == "raised"
+    assert outcome.error.info.type == "Odd"
+
+
 def test_an_exception_group_names_its_parts(native_pool):
     outcome = native_pool.outcome(tool(native_pool, "raise_group"))
     assert outcome.status == "raised"

@@ -194,10 +194,10 @@ def _clone(program: Program) -> None:
     program.fail(errno.EPERM)
 
 
-_FCNTL = (0, 1, 2, 3, 4, 9, 1027, 1028, 1030, 1031, 1032, 1033, 1034)
-"""F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_GETOWN F_DUPFD_QUERY F_CREATED_QUERY F_DUPFD_CLOEXEC F_SETPIPE_SZ
-F_GETPIPE_SZ F_ADD_SEALS F_GET_SEALS. Not F_SETOWN and F_SETSIG, which send any signal to any process; not
-leases and notifications, which act on other programs' files."""
+_FCNTL = (0, 1, 2, 3, 4, 9, 1027, 1028, 1030, 1032, 1033, 1034)
+"""F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_GETOWN F_DUPFD_QUERY F_CREATED_QUERY F_DUPFD_CLOEXEC F_GETPIPE_SZ
+F_ADD_SEALS F_GET_SEALS. Not F_SETOWN and F_SETSIG, which send any signal to any process; not leases and notifications,
+which act on other programs' files; not F_SETPIPE_SZ: the pages of pipes are counted for all of a user (pipe(7))."""
 _FCNTL_LOCKS = (5, 6, 7, 36, 37, 38)
 _IOCTL = (0x541B, 0x5421, 0x5450, 0x5451, 0x5401, 0x802C542A, 0x5413)
 """FIONREAD FIONBIO FIONCLEX FIOCLEX TCGETS TCGETS2 TIOCGWINSZ: not TIOCSTI, FIOASYNC, FIOSETOWN or

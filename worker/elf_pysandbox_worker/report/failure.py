@@ -34,8 +34,14 @@ _DENIALS = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 
 
 def describe(error: BaseException) -> ErrorData:
-    """Return the exception as data that fits a report (`wire.decode.MAX_REPORT_BYTES`); never raises."""
-    data = _describe(error, 0)
+    """Return the exception as data that fits a report (`wire.decode.MAX_REPORT_BYTES`); raises MemoryError only."""
+    try:
+        data = _describe(error, 0)
+    except MemoryError:
+        raise
+    except BaseException as broken:
+        # Its class answers for itself (`__class__`, a metaclass), and does not answer.
+        return ErrorData(_name_of(error), "", f"<the exception's own class raised {_name_of(broken)}>")
     for shorter in (_without_cause, _without_notes, _with_last_frames):
         if len(encode(data)) <= _REPORT:
             break
@@ -56,12 +62,11 @@ def _with_last_frames(data: ErrorData) -> ErrorData:
 
 
 def _describe(error: BaseException, depth: int) -> ErrorData:
-    kind = type(error)
     problems = error.problems if isinstance(error, (BadArguments, BadResult)) else []
     why, hints = _refusal(error)
     return ErrorData(
-        type=_cut(str(kind.__name__), _NAME),
-        module=_cut(str(kind.__module__), _NAME),
+        type=_name_of(error),
+        module=_cut(str(type(error).__module__), _NAME),
         message=_message(error),
         notes=[*_notes(error), why] if why else _notes(error),
         traceback=_frames(error.__traceback__),
@@ -71,8 +76,23 @@ def _describe(error: BaseException, depth: int) -> ErrorData:
     )
 
 
+def _name_of(error: BaseException) -> str:
+    """Return the name of its class as the interpreter holds it: a metaclass may say anything, and raise."""
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    return _cut(name, _NAME)
+
+
 def classify(error: BaseException) -> str:
-    """Return the status with which a call ends that raised `error`."""
+    """Return the status with which a call ends that raised `error`; raises MemoryError only."""
+    try:
+        return _classify(error)
+    except MemoryError:
+        raise
+    except BaseException:
+        return "raised"  # It is the tool's own, since its class does not answer.
+
+
+def _classify(error: BaseException) -> str:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return "memory_limit"
     if isinstance(error, BadArguments):
@@ -144,10 +164,10 @@ def _message(error: BaseException) -> str:
     try:
         text = str(error)
         if isinstance(error, BaseExceptionGroup):
-            text += "".join(f"\n  - {type(part).__name__}: {part}" for part in error.exceptions[:20])
+            text += "".join(f"\n  - {_name_of(part)}: {part}" for part in error.exceptions[:20])
         return _cut(text, _MESSAGE)
     except BaseException as broken:
-        return f"<the exception's own __str__ raised {type(broken).__name__}>"
+        return f"<the exception's own __str__ raised {_name_of(broken)}>"
 
 
 def _notes(error: BaseException) -> list[str]:
