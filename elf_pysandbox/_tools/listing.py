@@ -10,7 +10,7 @@ from elf_pysandbox._tools.context import ModuleContext
 from elf_pysandbox._tools.imports import parses_slowly
 
 MAX_PARSED = 1 << 20
-"""Bytes of source that this process parses itself: the parser takes seconds, and gigabytes, for what is written to vex it."""
+"""Bytes of source that this process parses itself: of what is written to vex the parser, more takes seconds."""
 
 
 def public_functions(context: ModuleContext) -> list[str]:
