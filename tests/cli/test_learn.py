@@ -52,6 +52,14 @@ def test_a_tool_that_needs_nothing_says_so(tmp_path):
     assert "nothing beyond the defaults" in result.stdout
 
 
+def test_arguments_that_do_not_fit_are_the_callers_and_exit_as_those_of_any_call(tmp_path):
+    tool = tmp_path / "tool.py"
+    tool.write_text("def half(number: int) -> float:\n    return number / 2\n")
+    done = run(f"{tool}:half", "--args", '{"number": "many"}')
+    assert done.exit_code == 4
+    assert "number" in done.stderr
+
+
 def test_what_no_setting_grants_is_told_as_a_comment_with_its_rule(tmp_path):
     tool = tmp_path / "tool.py"
     tool.write_text("def walk():\n    return len(walk.__globals__) > 0\n")

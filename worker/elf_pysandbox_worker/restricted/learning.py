@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from elf_pysandbox_worker.errors import BadArguments
 from elf_pysandbox_worker.loading import LoadedTool, Target
 from elf_pysandbox_worker.restricted import learned, load
 from elf_pysandbox_worker.restricted.state import STATE
@@ -29,6 +30,8 @@ def run(tool: LoadedTool, target: Target, call: Call, buffers: Sequence[bytes]) 
         if convert is not None:
             args, kwargs = convert(args, kwargs, call.options)
         _finish(function(*args, **kwargs))
+    except BadArguments:
+        raise  # The caller's, not the tool's.
     except Exception as error:
         status, told = "raised", f"{type(error).__name__}: {error}"
         _note_file(error)
