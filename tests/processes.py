@@ -1,10 +1,14 @@
-"""The processes that a process started, directly or not: other people's pools on the machine do not count."""
+"""The processes that a process started, directly or not: other people's pools on the machine do not count. And a pool's
+supervisor."""
 
 from __future__ import annotations
 
 import os
 import select
+import threading
 import time
+
+from elf_pysandbox import SandboxPool
 
 
 def descendants(*roots: int) -> set[int]:
@@ -45,3 +49,10 @@ def survivors(pids: set[int], seconds: float = 10.0) -> set[int]:
         finally:
             os.close(pidfd)
     return left
+
+
+def wait_for_supervisor(pool: SandboxPool) -> None:
+    """Return when the pool's supervisor has done what it was at."""
+    done = threading.Event()
+    pool._calls.engine.supervisor.run_soon(done.set)
+    assert done.wait(30)

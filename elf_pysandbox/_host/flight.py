@@ -236,14 +236,18 @@ class Flight:
 
     def _start(self) -> bool:
         """Lease the next worker of the route's template."""
+        before = self.template
+        if before is not None and before.stall is not None:
+            self._stalls += 1
+            if self._stalls >= _STALLS:
+                self._settle(copy_of(before.stall))
+                return False
         template = self.engine.template_for(self.route, self)
         if template is None:
             return False  # settled by the engine, with the reason
-        if template is not self.template:
+        if template is not before:
             self._attempts += _ATTEMPTS - 1
-            if self.template is not None and self.template.stall is not None:
-                self._stalls += 1
-        before, self.template = self.template, template
+        self.template = template
         self._attempts += 1
         if self._is_hopeless(before):
             return False
@@ -264,9 +268,6 @@ class Flight:
 
     def _is_hopeless(self, last: Template | None) -> bool:
         """Whether to try no more after so many templates and workers; the flight is settled then."""
-        if self._stalls >= _STALLS and last is not None and last.stall is not None:
-            self._settle(copy_of(last.stall))
-            return True
         if self._attempts <= _ATTEMPTS * _ATTEMPTS:
             return False
         if last is None or last.blank:

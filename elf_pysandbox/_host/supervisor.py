@@ -7,6 +7,7 @@ A warm synchronous call never comes here.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -46,6 +47,7 @@ _log = logging.getLogger("elf_pysandbox")
 _CHUNK = 1 << 16
 _TRIM_EVERY_S = 5.0  # idle workers beyond need live about so long: a burst is often followed by another
 CONFINE_S = 30.0  # for a template to be started and confined: ours alone, no byte of the tool is in it yet
+_LAST_WORDS = 64  # reads; more than a channel holds
 _LOAD_STATUSES = frozenset({"load_failed", "denied", "memory_limit"})
 
 
@@ -329,25 +331,39 @@ class Supervisor:
                     self._engine.template_started(template, message.pid)
                 elif isinstance(message, Refused):
                     template.verdict = verdict_of_refusal(message)
-                elif isinstance(message, Ended) and template.verdict is None:
-                    template.verdict = verdict_of_end(message.status, template.loaded)
+                elif isinstance(message, Ended):
+                    self._hear_out(template)
+                    if template.verdict is None:
+                        template.verdict = verdict_of_end(message.status, template.loaded)
         except (OSError, WireError):
             data = b""
         if not data:
             self._engine.template_gone(template)
 
+    def _hear_out(self, template: Template) -> None:
+        """Take in what a template said before it ended: news of its two channels comes in no order."""
+        with contextlib.suppress(OSError, WireError):
+            for _ in range(_LAST_WORDS):
+                if template.ended or not self._take_in(template):
+                    return
+
+    def _take_in(self, template: Template) -> int:
+        """Take in once what a template says; return how many bytes that were, 0 at the end of its channel."""
+        data = template.control.recv(_CHUNK, socket.MSG_DONTWAIT)
+        template.control_reader.feed(data)
+        while (found := template.control_reader.next()) is not None:
+            self._hear(template, decode_from_template(found[0]))
+        return len(data)
+
     def _on_template(self, template: Template) -> None:
         try:
             self._engine.flush(template.outbox)
-            data = template.control.recv(_CHUNK, socket.MSG_DONTWAIT)
-            template.control_reader.feed(data)
-            while (found := template.control_reader.next()) is not None:
-                self._hear(template, decode_from_template(found[0]))
+            count = self._take_in(template)
         except BlockingIOError:
             return
         except (OSError, WireError):
-            data = b""
-        if not data:
+            count = 0
+        if not count:
             # The keeper tells how it ended; from here nothing more will come.
             if not template.ended:
                 self.unregister(template.control.fileno())

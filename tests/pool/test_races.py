@@ -20,6 +20,7 @@ import pytest
 from elf_pysandbox import ConfigurationError, Files, Limits, Policy, SandboxPool
 from elf_pysandbox._host.templates import Template
 from elf_pysandbox_worker.wire.messages import Confinement
+from tests.processes import wait_for_supervisor
 
 NATIVE = Policy(profile="native")
 MODULE = "fixtures/engine/behaviours.py"
@@ -95,10 +96,7 @@ def test_blank_templates_are_kept_for_few_confinements_only() -> None:
 def test_a_pool_that_keeps_one_tool_holds_no_blank_template(kept: int, reserve: int) -> None:
     with SandboxPool(2, policy=NATIVE, max_templates=kept) as pool:
         assert pool.call(pool.load_source(ADD, "add", name="sums"), 1, 2) == 3
-        # The supervisor tells of the loaded template first and starts the next one then: both are behind this.
-        behind = threading.Event()
-        pool._calls.engine.supervisor.run_soon(behind.set)
-        assert behind.wait(30)
+        wait_for_supervisor(pool)  # which tells of the loaded template first, and starts the next one then
         assert pool.statistics().reserve == reserve
 
 

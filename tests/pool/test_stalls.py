@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from elf_pysandbox import Limits, Policy, SandboxPool
 from elf_pysandbox._host import flight, supervisor
+from tests.processes import wait_for_supervisor
 
 NATIVE = Policy(profile="native")
 ADD = "def add(a, b=1):\n    return a + b\n"
@@ -78,6 +80,7 @@ def test_a_template_that_never_forks_is_given_up_and_not_told_as_the_tools_fault
         outcome = pool.outcome(stuck, 1) if door == "outcome" else pool.submit_outcome(stuck, 1).result(60)
         assert (outcome.status, outcome.retryable) == ("rejected", True), outcome.error
         assert "became ready" in str(outcome.error)
+        wait_for_supervisor(pool)  # which may have told the outcome first
         assert pool.statistics().templates == 0
         impatient.undo()
         assert pool.call(pool.load_source(ADD, "add"), 1) == 2
@@ -162,6 +165,28 @@ def _reserve(pool: SandboxPool):
         if found and all(item.pid and item.blank for items in found for item in items):
             return found
         time.sleep(0.01)
+
+
+def test_what_a_template_said_before_it_ended_counts_in_whatever_order_its_channels_are_read() -> None:
+    with SandboxPool(1, policy=NATIVE) as pool:
+        assert pool.call(pool.load_source(ADD, "add"), 1) == 2
+        (blank,) = [item for items in _reserve(pool) for item in items]
+        supervisor_of = pool._calls.engine.supervisor
+        held = threading.Event()
+
+        def read_the_keeper_first() -> None:
+            held.set()
+            poller = select.poll()
+            poller.register(blank.keeper, select.POLLIN)
+            while not blank.ended:
+                assert poller.poll(30_000)
+                supervisor_of._on_keeper(blank)
+
+        supervisor_of.run_soon(read_the_keeper_first)
+        assert held.wait(30)
+        outcome = pool.outcome(pool.load_source("raise ValueError('not like this')", "f", name="broken"))
+    assert outcome.status == "load_failed"
+    assert "not like this" in str(outcome.error)
 
 
 def test_the_time_of_loading_counts_from_when_the_template_can_load() -> None:
