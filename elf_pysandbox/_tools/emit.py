@@ -114,9 +114,8 @@ class Emitter:
             try:
                 found = self._written(value, where, name)
             except CannotShip:
-                self._done.pop(
-                    id(value), None
-                )  # What can lead back to itself is remembered before it is written.
+                # What can lead back to itself is remembered before it is written.
+                self._done.pop(id(value), None)
                 raise
         self.remember(value, found)
         return found
