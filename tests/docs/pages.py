@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,8 +137,12 @@ class Workplace:
         assert process.stdout is not None
         output = "".join(next(process.stdout) for _ in until)
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=60)
-        return process.returncode, output + rest
+        hung = threading.Timer(60, process.kill)
+        hung.start()
+        # Not communicate(): what the stream has read ahead would be lost.
+        output += process.stdout.read()
+        hung.cancel()
+        return process.wait(), output
 
     def _run(self, command: list[str]) -> tuple[int, str]:
         done = subprocess.run(
