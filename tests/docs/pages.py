@@ -134,15 +134,16 @@ class Workplace:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert process.stdout is not None
-        output = "".join(next(process.stdout) for _ in until)
-        process.send_signal(signal.SIGINT)
         hung = threading.Timer(60, process.kill)
-        hung.start()
-        # Not communicate(): what the stream has read ahead would be lost.
-        output += process.stdout.read()
-        hung.cancel()
-        return process.wait(), output
+        with process:
+            assert process.stdout is not None
+            output = "".join(next(process.stdout) for _ in until)
+            process.send_signal(signal.SIGINT)
+            hung.start()
+            # Not communicate(): what the stream has read ahead would be lost.
+            output += process.stdout.read()
+            hung.cancel()
+        return process.returncode, output
 
     def _run(self, command: list[str]) -> tuple[int, str]:
         done = subprocess.run(
