@@ -11,7 +11,9 @@ from elf_pysandbox._host.endings import Ending
 from elf_pysandbox._host.engine import Engine
 from elf_pysandbox._host.flight import SETTLED, Flight
 
-_LONGEST_WAIT_S = 3600.0  # of one poll(2); a flight without a deadline is waited for again
+_LONGEST_WAIT_S = 0.5
+"""Of one poll(2). Another thread (a canceller, one that closes the pool) may end the flight and close its channel right
+before this one polls it; the number may be another file's by then, of which nothing is ever heard here."""
 
 
 class BlockingWait:

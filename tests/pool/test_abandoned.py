@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from elf_pysandbox import Limits, Policy, SandboxPool
+from elf_pysandbox._host import blocking
 
 NATIVE = Policy(profile="native")
 SOURCE = """
@@ -72,9 +73,33 @@ def test_a_pool_collected_under_anothers_lock_holds_up_nothing(pool: SandboxPool
     assert engine._over
 
 
-def test_a_canceller_does_not_wait_for_a_large_result_that_stops_half_way(pool: SandboxPool) -> None:
-    from elf_pysandbox._host import blocking
+def test_whoever_waits_for_a_call_hears_at_whatever_moment_another_thread_ends_it(
+    pool: SandboxPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flights = []
+    plain = blocking.BlockingWait.begin
 
+    def begin(self: blocking.BlockingWait) -> None:
+        flights.append(self.flight)
+        plain(self)
+
+    monkeypatch.setattr(blocking.BlockingWait, "begin", begin)
+    tool = pool.load_source(SOURCE, "stops_half_way")
+    for _ in range(30):
+        flights.clear()
+        outcomes: list[str] = []
+        thread = threading.Thread(
+            target=lambda into=outcomes: into.append(pool.outcome(tool, 4 << 20).status)
+        )
+        thread.start()
+        while not flights or not flights[0]._reader:
+            pass  # at once: between its look at the call and its wait
+        flights[0].cancel()
+        thread.join(20)
+        assert outcomes == ["cancelled"]
+
+
+def test_a_canceller_does_not_wait_for_a_large_result_that_stops_half_way(pool: SandboxPool) -> None:
     flights = []
     plain = blocking.BlockingWait.begin
 
