@@ -25,15 +25,13 @@ from elf_pysandbox._host.outbox import Outbox
 from elf_pysandbox._host.route import Route
 from elf_pysandbox._host.supervisor import CONFINE_S, Supervisor
 from elf_pysandbox._host.templates import Template, WorkerChannel
-from elf_pysandbox._host.zygotes import Zygote
+from elf_pysandbox._host.zygotes import Starts, Zygote
 from elf_pysandbox_worker.wire.errors import WireError
 from elf_pysandbox_worker.wire.messages import Confinement, LayerReport, encode
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-_ZYGOTE_STARTS = 6  # restart intensity: so many within the period below break the pool instead of spinning
-_ZYGOTE_PERIOD_S = 10.0
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS})
 _FAREWELL_S = 10.0  # for the kernel to end all namespaces on a busy machine
 _RESERVED = 4  # confinements of late for which a blank template waits
@@ -69,7 +67,7 @@ class Engine:
         self._in_flight = 0
         self._queue: deque[Flight] = deque()
         self._zygotes: dict[str, Zygote] = {}
-        self._zygote_starts: deque[float] = deque(maxlen=_ZYGOTE_STARTS)
+        self._starts = Starts()
         self._templates: OrderedDict[Hashable, Template] = OrderedDict()
         self._reserve: dict[tuple[str, str, bytes], list[Template]] = {}
         self._live: set[Template] = set()
@@ -85,7 +83,6 @@ class Engine:
         self.why_closed = "this pool was shut down; make a new one"
         self.calls: Counter[str] = Counter()
         self.restarts = 0
-        self._last_words = ""
         self.latencies: deque[float] = deque(maxlen=4096)
         self.supervisor = Supervisor(self)
         engines.add(self)
@@ -94,7 +91,7 @@ class Engine:
         """Take over the zygote that was started before the engine was there."""
         with self._lock:
             zygote = self._zygotes[launched.python] = Zygote(launched)
-            self._zygote_starts.append(time.monotonic())
+            self._starts.count()
             self.supervisor.watch_zygote(zygote)
 
     # -- admission ----------------------------------------------------------------------------------
@@ -211,7 +208,8 @@ class Engine:
         template = self._loaded_from_reserve(route)
         if template is None:
             template = self._spawn(route.python, route.roots, route.confinement)
-            self._zygotes[route.python].prepare(route.load.profile)
+            assert template.zygote is not None
+            template.zygote.prepare(route.load.profile)
             try:
                 template.load(route.load, route.limits.load_s)
             except OSError as error:
@@ -269,12 +267,7 @@ class Engine:
     def _zygote(self, python: str, roots: Sequence[str]) -> Zygote:
         zygote = self._zygotes.get(python)
         if zygote is None:
-            now = time.monotonic()
-            starts = self._zygote_starts
-            if len(starts) == _ZYGOTE_STARTS and now - starts[0] < _ZYGOTE_PERIOD_S:
-                ends = f"the zygote ended {_ZYGOTE_STARTS} times within {_ZYGOTE_PERIOD_S:g} s"
-                raise OSError(f"{ends}; its last words: {self._last_words}" if self._last_words else ends)
-            starts.append(now)
+            self._starts.count()
             zygote = self._zygotes[python] = Zygote(launch(python, roots))
             self.supervisor.watch_zygote(zygote)
         return zygote
@@ -286,7 +279,7 @@ class Engine:
             if zygote is not None:
                 self.restarts += 1
                 self.supervisor.forget_zygote(zygote)
-                self._last_words = zygote.last_words().rpartition("\n")[2] or self._last_words
+                self._starts.hear(zygote.last_words())
                 zygote.close()
 
     def warm(self, like: Template) -> None:

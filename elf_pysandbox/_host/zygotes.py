@@ -1,4 +1,4 @@
-"""A zygote that runs: asking it for templates, noticing why it ended, ending it.
+"""A zygote that runs: asking it for templates, noticing why it ended, ending it; how often one may be started.
 
 The zygote is a fresh interpreter, not a fork of the host: a fork would carry the host's secrets, threads and locks.
 """
@@ -8,12 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
+from collections import deque
 
 from elf_pysandbox._host import processes
 from elf_pysandbox._host.launch import Launched
 from elf_pysandbox._host.outbox import Outbox
 from elf_pysandbox_worker.wire.frames import frame
 from elf_pysandbox_worker.wire.messages import Confinement, Prepare, Spawn, encode
+
+_MOST_STARTS = 6  # restart intensity: so many within the period below are too many
+_PERIOD_S = 10.0
 
 
 class Zygote:
@@ -86,3 +91,23 @@ class Zygote:
             pass
         processes.close(self._pidfd)
         self._pidfd = -1
+
+
+class Starts:
+    """When zygotes were started of late: a pool whose zygotes keep ending breaks instead of spinning."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=_MOST_STARTS)
+        self._last_words = ""
+
+    def hear(self, words: str) -> None:
+        """Remember the last line of what a zygote that ended had written."""
+        self._last_words = words.rpartition("\n")[2] or self._last_words
+
+    def count(self) -> None:
+        """Count one more start; OSError, with what the last one wrote, when there were too many."""
+        now = time.monotonic()
+        if len(self._times) == _MOST_STARTS and now - self._times[0] < _PERIOD_S:
+            ends = f"the zygote ended {_MOST_STARTS} times within {_PERIOD_S:g} s"
+            raise OSError(f"{ends}; its last words: {self._last_words}" if self._last_words else ends)
+        self._times.append(now)
