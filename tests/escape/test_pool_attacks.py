@@ -311,16 +311,20 @@ def test_descriptors_sent_with_the_first_word_stay_neither_and_do_not_save_the_w
     module = """
 import array, socket
 from elf_pysandbox_worker import life
-plain = os.write
+plain = life._channel
 
-def with_descriptors(fd, data):
-    if data != life._READY:
-        return plain(fd, data)
-    channel = socket.socket(fileno=3)
-    channel.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [2] * 20))])
-    return len(data) if channel.detach() else 0
+def with_descriptors():
+    receive, send = plain()
 
-os.write = with_descriptors
+    def sending(data):
+        if data != life._READY:
+            return send(data)
+        channel = socket.socket(fileno=os.dup(3))
+        channel.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [2] * 20))])
+
+    return receive, sending
+
+life._channel = with_descriptors
 """
     source = HELPERS + module + "\ndef attack():\n    return 'ran'\n"
     tool = pool.load_source(source, "attack", name="attack")
@@ -402,7 +406,7 @@ def stay(tell):
     {said}
     time.sleep(1000)
 
-template._Forker._fill = stay
+template._Forker.serve = stay
 """
     limits = Limits(wall_s=3, load_s=1, queue_s=1)
     with SandboxPool(2, policy=Policy(profile="native"), limits=limits) as pool:
@@ -417,11 +421,12 @@ def test_figures_of_usage_that_no_process_can_have_are_told_as_nothing(pool: San
     source = (
         HELPERS
         + """
-from elf_pysandbox_worker import life
-from elf_pysandbox_worker.wire.messages import UsageData
+import resource
+TOLD = []
+resource.getrusage = lambda who: (float(TOLD[-1]), 0.0, 1024 * float(TOLD[-1])) if TOLD else (0.0, 0.0, 0.0)
 
 def attack(told):
-    life._usage = lambda: UsageData(float(told), float(told))
+    TOLD.append(told)
 """
     )
     tool = pool.load_source(source, "attack", name="attack")

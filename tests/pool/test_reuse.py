@@ -10,6 +10,16 @@ from elf_pysandbox import Policy, SandboxPool
 
 SOURCE = """
 import os, sys, threading, time
+from elf_pysandbox_worker import life
+
+behind = []
+plain = life._channel
+
+def channel():
+    receive, send = plain()
+    return receive, lambda data: send(data + behind.pop() if behind else data)
+
+life._channel = channel
 
 def own_pid():
     return os.getpid()
@@ -25,13 +35,7 @@ def chatter(text):
 
 def with_result(data):
     '''Send bytes in one piece with the result.'''
-    from elf_pysandbox_worker import life
-    real = os.write
-    def write(fd, piece):
-        os.write = real
-        sent = real(fd, bytes(piece) + data)
-        return len(piece)
-    os.write = write
+    behind.append(data)
     return os.getpid()
 
 def leave_and_die():

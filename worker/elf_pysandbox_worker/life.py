@@ -1,296 +1,246 @@
-"""The worker's one life, top to bottom: confine, ready, receive, run, encode, exit.
+"""The worker's one life, top to bottom: confine, rehearse, ready, receive, run, encode, exit.
 
-Every line before `Ready` costs throughput, every line after it latency: what can be prepared is prepared in
-the template. The channel is descriptor 3; nothing else is open.
+Why this is one long function
+-----------------------------
+What a fresh process costs is page faults: each page of the interpreter that it writes to for the first time is
+copied, and reading an object writes to it (its reference count). A call through a dozen small functions of several
+modules touches 250 pages; the same steps in one function, whose few objects were made one after the other when all
+else existed, 150: a third of a worker's whole time. So `_live` holds everything in locals, `prepare` makes what they
+hold last of all, and whatever a plain function with small arguments does not need is in `serving`.
+
+Every line before `ready` costs throughput, every line after it latency. The channel is descriptor 3; nothing else
+is open.
 """
 
 from __future__ import annotations
 
-import _thread
+import _socket
 import os
 import resource
 import signal
-import socket
+import struct
+import sys
 import types
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
-from elf_pysandbox_worker import loading, operations
-from elf_pysandbox_worker.errors import BadArguments, of_a_method
-from elf_pysandbox_worker.report import failure, stream
-from elf_pysandbox_worker.wire import values
-from elf_pysandbox_worker.wire.errors import WireTooLarge
-from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame, parse_single
-from elf_pysandbox_worker.wire.messages import (
-    EXIT_MEMORY,
-    Call,
-    Failure,
-    Item,
-    Output,
-    Ready,
-    Result,
-    UsageData,
-    encode,
-)
+from elf_pysandbox_worker import loading, serving
+from elf_pysandbox_worker.report import stream
+from elf_pysandbox_worker.wire import tags, values
+from elf_pysandbox_worker.wire.frames import frame
+from elf_pysandbox_worker.wire.messages import EXIT_MEMORY, Call, Ready, encode
+from elf_pysandbox_worker.wire.reader import decode_call
 
-_FD = 3
-_CHUNK = 1 << 16
+_ROOM = 1 << 14
+"""Bytes of a call that are received at once; what is longer goes through `serving.receive_rest`."""
+
 _WARM_UP = 40  # beyond what the specialising interpreter of 3.11 to 3.13 needs before it settles
+_decoder = msgspec.msgpack.Decoder(Call)  # made while annotations may still be evaluated
 _READY = b"".join(frame(encode(Ready())))
-_decode_call = msgspec.msgpack.Decoder(Call).decode
-# The host is trusted; the caps only keep a damaged stream from looking like a huge one.
-_CAPS = FrameCaps(payload=1 << 31, total=1 << 33)
-_lock = _thread.allocate_lock()
-_REHEARSED = frame(
-    encode(Call(0, "call", "", msgspec.Raw(values.pack(((), {}), max_bytes=64).data), False, 64, 64))
-)[0]
-
-
-def main(worker_fd: int, tool: loading.LoadedTool, confine_worker: Callable[[int], None], slot: int) -> None:
-    """Live; never returns."""
-    status = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        if worker_fd != _FD:
-            os.dup2(worker_fd, _FD)
-        # The template's own channel and the stock of other workers' channels: gone before anything else
-        # happens.
-        os.closerange(_FD + 1, 1 << 20)
-        confine_worker(slot)
-        _rehearse(tool, _discard)
-        stream.connect(_send_output)
-        os.write(_FD, _READY)
-        for _ in range(tool.load.calls_per_worker):
-            received = _receive()
-            if received is None:
-                break
-            _serve(tool, *received, _send)
-        status = 0
-    except (BrokenPipeError, ConnectionResetError):
-        status = 0  # the host has settled this call already
-    except MemoryError:
-        status = EXIT_MEMORY  # of the arguments or for the report itself: nothing can be said but this
-    finally:
-        os._exit(status)
-
-
-class _Yielded(NamedTuple):
-    """What a generator tool comes to: its items are sent already."""
-
-    number: int
+# Of the interpreter's allocator (Objects/obmalloc.c), in bytes.
+_SIZE_CLASSES = range(48, 513, 16)
+_POOL, _POOL_HEAD = 1 << 14, 48
 
 
 def _nothing() -> None:
     return None
 
 
-_REHEARSAL = loading.Target(_nothing, loading.SYNC, None)
+def prepare(tool: loading.LoadedTool, confine: Callable[[int], None]) -> Callable[[int], None]:
+    """Return the life of the workers of a tool, its code warm; for the template, before it forks the first.
 
+    Parameters
+    ----------
+    tool : LoadedTool
+    confine : callable
+        `isolation.prepare_worker`'s.
 
-def warm_up(tool: loading.LoadedTool) -> None:
-    """Let the interpreter specialise the code of a worker's life in the template, for all workers (PEP 659).
-
-    Code that is still warming up counts its runs in its own pages: done once here, it is neither counted nor copied
-    in each worker, which spares it a fifth of its page faults.
+    Returns
+    -------
+    callable
+        `live(slot)`, to be called in a fresh worker, whose channel is `serving.CHANNEL` by then; never returns.
     """
+    tool.targets[""] = loading.Target(_nothing, loading.SYNC, None)
+    _fill_free_slots()
+    birth: list[Any] = [-1, False]  # the slot, and whether a worker was born: written before the fork
+    kit = _kit(tool, confine, birth)
     for _ in range(_WARM_UP):
-        _rehearse(tool, _drop)
+        # Code that is still warming up counts its runs in its own pages (PEP 659): done here, once for all workers.
+        _live(*kit)
+    birth[1] = True
+
+    def live(slot: int) -> None:
+        birth[0] = slot
+        _live(*kit)
+
+    return live
 
 
-def _rehearse(tool: loading.LoadedTool, send: Callable[[list[Any]], None]) -> None:
-    """Serve a call of nothing, unheard, before saying ready.
+_filling: list[bytes] = []
 
-    What a fresh process costs is page faults: each page of the interpreter it writes to for the first time is copied,
-    some 200 of them on the way from a call's bytes to a result's. Here they are copied while nobody waits.
+
+def _fill_free_slots() -> None:
+    """Take up the free places between older objects for good: what is made from now on lies together.
+
+    The allocator hands out the places of one size class from one pool of 16 KiB until that is full, and from a fresh
+    one then (Objects/obmalloc.c).
     """
-    tool.targets[""] = _REHEARSAL
-    payload = parse_single(bytes(_REHEARSED))
-    assert payload is not None
-    _serve(tool, _decode_call(payload), (), send)
+    for size in _SIZE_CLASSES:
+        length = size - b"".__sizeof__()
+        pools: set[int] = set()
+        for _ in range(2 * _POOL // size):
+            _filling.append(bytes(length))
+            pools.add(id(_filling[-1]) // _POOL)
+            if len(pools) > 1 and id(_filling[-1]) % _POOL < 2 * size + _POOL_HEAD:
+                break  # the first place of a fresh one
 
 
-def _drop(pieces: list[Any]) -> None:
-    pass
+def _channel() -> tuple[Callable[..., int], Callable[..., None]]:
+    """Return what receives from and what sends to a worker's channel."""
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, serving.CHANNEL)
+    return sock.recv_into, sock.sendall
 
 
-def _discard(pieces: list[Any]) -> None:
-    with _lock:
-        os.write(_FD, b"")  # nothing is sent: a stream has no empty messages
+def _kit(tool: loading.LoadedTool, confine: Callable[[int], None], birth: list[Any]) -> tuple[Any, ...]:
+    """Make what `_live` works with, one right after the other, in the order of its parameters."""
+    room = bytearray(_ROOM)
+    nothing = msgspec.Raw(values.pack(((), {}), max_bytes=64).data)
+    rehearsal = b"".join(frame(encode(Call(0, "call", "", nothing, False, 64, 64))))
+    room[: len(rehearsal)] = rehearsal
+    receive, send = _channel()
+    out, err = stream.streams()
+    parts = {
+        "birth": birth,
+        "forget_signals": signal.set_wakeup_fd,
+        "confine": confine,
+        "room": memoryview(room),
+        "count": len(rehearsal),
+        "size_of": struct.Struct("<Q").unpack_from,
+        "receive": receive,
+        "send": send,
+        "ready": bytes(bytearray(_READY)),  # a copy, which lies here
+        "tool": tool,
+        "calls": tool.load.calls_per_worker,
+        "find": tool.targets.get,
+        "decode": _decoder.decode,
+        "head_of": dict(values.CALL_HEADS).get,
+        "plain_call": tags.CALL,
+        "decode_arguments": decode_call,
+        "generator": types.GeneratorType,
+        "attribute": sys.__dict__.get,
+        "out": out,
+        "err": err,
+        "out_waiting": out.waiting,
+        "err_waiting": err.waiting,
+        "sink": stream.sink,
+        "usage": resource.getrusage,
+        "raw": msgspec.Raw,
+        "write": msgspec.msgpack.Encoder().encode,
+        "head": struct.Struct("<Q").pack,
+        "acquire": serving.LOCK.acquire,
+        "release": serving.LOCK.release,
+        "leave": os._exit,
+    }
+    code = _live.__code__
+    return tuple(parts[name] for name in code.co_varnames[: code.co_argcount])
 
 
-def _receive() -> tuple[Call, Sequence[bytes | bytearray]] | None:
-    data = os.read(_FD, _CHUNK)
-    if not data:
-        return None
-    payload = parse_single(data)
-    if payload is not None:
-        return _decode_call(payload), ()
-    return _receive_large(data)
+def _live(
+    birth: Any, forget_signals: Any, confine: Any, room: Any, count: Any, size_of: Any, receive: Any,
+    send: Any, ready: Any, tool: Any, calls: Any, find: Any, decode: Any, head_of: Any, plain_call: Any,
+    decode_arguments: Any, generator: Any, attribute: Any, out: Any, err: Any, out_waiting: Any,
+    err_waiting: Any, sink: Any,
+    usage: Any, raw: Any, write: Any, head: Any, acquire: Any, release: Any, leave: Any,
+) -> None:  # fmt: skip
+    """Rehearse a call of nothing; in a worker that was just born also live, and never return.
 
-
-def _receive_large(data: bytes) -> tuple[Call, Sequence[bytes | bytearray]] | None:
-    reader = FrameReader(_CAPS)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=_FD)
+    The rehearsal touches, while nobody waits, what every call touches.
+    """
+    status, serving_calls = 1, False
+    slot, born = birth
+    call: Any
+    packed: Any
+    payload: Any
+    buffers: Any
     try:
-        reader.feed(data)
-        while (found := reader.next()) is None:
-            # Straight into the object that the tool will be given, in one system call.
-            count = reader.fill(lambda room: sock.recv_into(room, 0, socket.MSG_WAITALL))
-            if count is None:
-                data = sock.recv(max(reader.want(), 1), socket.MSG_WAITALL)
-                count = len(data)
-                reader.feed(data)
+        if born:
+            forget_signals(-1)
+            confine(slot)
+        while True:
+            # Read as one u64, header and length agree only if all of it is here, and no buffers are.
+            if count >= 8 and size_of(room)[0] == count - 8:
+                payload, buffers = room[8:count], ()
+            else:
+                found = serving.receive_rest(room[:count])
+                if found is None:
+                    break
+                payload, buffers = found
+            call = decode(payload)
+            target = find(call.path)
+            packed = memoryview(call.arguments)
+            at = head_of(packed[0])
+            try:
+                if (
+                    target is None or target[1] != "sync" or buffers or call.op != "call"
+                    or at is None or packed[at - 1] != plain_call
+                    or (call.options and serving.is_special(call.options))
+                ):  # fmt: skip
+                    value = serving.run(tool, call, buffers)
+                else:
+                    function, _, convert = target
+                    try:
+                        args, kwargs = decode_arguments(packed[at:])
+                    except msgspec.ValidationError:  # kinds of values that have tags
+                        args, kwargs = values.unpack(call.arguments, caps=values.TRUSTED_CAPS)
+                    if convert is not None:
+                        args, kwargs = convert(tuple(args), kwargs, call.options)
+                    try:
+                        value = function(*args, **kwargs)
+                    except TypeError as error:
+                        serving.explain_misfit(error, function, args, kwargs)
+                        raise
+                    if value is not None and type(value) is generator:
+                        value = serving.drive(value, call)
+            except BaseException as error:
+                serving.tell_failure(call, error)
+            else:
+                if (
+                    out_waiting or err_waiting
+                    or attribute("stdout") is not out or attribute("stderr") is not err
+                ):  # fmt: skip
+                    stream.flush()
+                # Anything else has been sent when it comes back as None.
+                data = b"\xc0" if value is None else serving.pack(call, value)
+                if data is not None:
+                    used = usage(0)
+                    # As `Result` is written, without the types that make one.
+                    data = write(("result", call.id, raw(data), (used[0] + used[1], used[2] / 1024), -1))
+                    if serving_calls:
+                        acquire()
+                        send(head(len(data)) + data)
+                        release()
+            if serving_calls:
+                calls -= 1
+                if calls <= 0:
+                    break
+            elif born:
+                sink[0] = serving.tell_output
+                send(ready)
+                serving_calls = True
+            else:
+                return
+            # Nothing of one call may be held through the next.
+            call = packed = payload = buffers = args = kwargs = value = data = None
+            count = receive(room)
             if not count:
-                return None
-    except WireTooLarge:
-        raise MemoryError from None  # the host keeps to all caps but this one, which only this process knows
+                break
+        status = 0
+    except (BrokenPipeError, ConnectionResetError):
+        status = 0  # the host has settled this call already
+    except MemoryError:
+        status = EXIT_MEMORY  # of the arguments or for the report itself: nothing can be said but this
     finally:
-        sock.detach()
-    return _decode_call(found[0]), found[1]
-
-
-def _send(pieces: list[Any]) -> None:
-    with _lock:
-        if len(pieces) == 1 and len(pieces[0]) <= _CHUNK:
-            data = pieces[0]
-            sent = os.write(_FD, data)
-            while sent < len(data):
-                sent += os.write(_FD, data[sent:])
-            return
-        _widen()
-        views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
-        while views:
-            sent = os.writev(_FD, views[:64])
-            while views and sent >= len(views[0]):
-                sent -= len(views.pop(0))
-            if sent:
-                views[0] = views[0][sent:]
-
-
-def _widen() -> None:
-    """Let more of a large result be under way at once: fewer switches between the two processes."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=_FD)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
-    except OSError:
-        pass
-    finally:
-        sock.detach()
-
-
-def _send_output(number: int, text: str) -> None:
-    clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    for start in range(0, len(clean), _CHUNK):
-        _send(frame(encode(Output(number, clean[start : start + _CHUNK]))))
-
-
-def _usage() -> UsageData:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return UsageData(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
-
-
-def _serve(
-    tool: loading.LoadedTool,
-    call: Call,
-    buffers: Sequence[bytes | bytearray],
-    send: Callable[[list[Any]], None],
-) -> None:
-    try:
-        value = _run(tool, call, buffers)
-    except BaseException as error:
-        stream.flush()
-        send(frame(encode(_failure(call, failure.classify(error), error))))
-        return
-    stream.flush()
-    items = -1
-    if type(value) is _Yielded:
-        items, value = value.number, None
-    try:
-        packed = values.pack(value, max_bytes=call.result_bytes)
-        pieces = frame(encode(Result(call.id, msgspec.Raw(packed.data), _usage(), items)), packed.buffers)
-    except MemoryError as error:
-        send(frame(encode(_failure(call, "memory_limit", error))))
-    except BaseException as error:
-        send(frame(encode(_failure(call, "bad_result", error))))
-    else:
-        send(pieces)
-
-
-def _failure(call: Call, status: str, error: BaseException) -> Failure:
-    return Failure(call.id, status, failure.describe(error), _usage())
-
-
-def _run(tool: loading.LoadedTool, call: Call, buffers: Sequence[bytes | bytearray]) -> Any:
-    target = tool.target(call.path)
-    if call.op != "call":
-        return operations.run(call.op, tool, target, call, buffers)
-    args, kwargs = values.unpack(call.arguments, buffers, caps=values.TRUSTED_CAPS)
-    given = kwargs
-    if target.convert is not None:
-        args, kwargs = target.convert(args, kwargs, call.options)
-    try:
-        result = target.function(*args, **kwargs)
-    except TypeError as error:
-        # Raised by the call itself, not inside the tool: the arguments do not fit its signature.
-        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-            _explain_misfit(target.function, args, kwargs)
-        raise
-    if target.kind in (loading.GENERATOR, loading.ASYNC_GENERATOR) or isinstance(result, types.GeneratorType):
-        return _drive(result, target.kind, call)
-    if target.kind != loading.SYNC:
-        result = _drive(result, target.kind, call)
-    if "watch" in call.options:
-        from elf_pysandbox_worker import watching
-
-        watching.tell_changes(given, call, buffers)
-    return _checked(target, result) if "check_result" in call.options else result
-
-
-def _checked(target: loading.Target, result: Any) -> Any:
-    from elf_pysandbox_worker import binder
-
-    return binder.check_result(target.function, result)
-
-
-def _explain_misfit(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    import inspect
-
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as misfit:
-        first = next(iter(signature.parameters), "")
-        raise BadArguments([("", f"{misfit}; the signature is {signature}{of_a_method(first)}")]) from None
-
-
-def _drive(result: Any, kind: str, call: Call) -> Any:
-    if isinstance(result, types.GeneratorType):
-        count = 0
-        for item in result:
-            _send_item(item, call)
-            count += 1
-        return _Yielded(count)
-    import asyncio
-
-    if isinstance(result, types.AsyncGeneratorType):
-        return asyncio.run(_drain(result, call))
-    return asyncio.run(result) if isinstance(result, types.CoroutineType) else result
-
-
-async def _drain(items: Any, call: Call) -> _Yielded:
-    count = 0
-    async for item in items:
-        _send_item(item, call)
-        count += 1
-    return _Yielded(count)
-
-
-def _send_item(item: Any, call: Call) -> None:
-    stream.flush()
-    packed = values.pack(item, max_bytes=call.result_bytes)
-    _send(frame(encode(Item(msgspec.Raw(packed.data))), packed.buffers))
+        if born:
+            leave(status)

@@ -16,15 +16,16 @@ Rules of the fork loop
 from __future__ import annotations
 
 import gc
+import operator
 import os
 import select
 import signal
 import socket
 import sys
 import time
-from collections import OrderedDict
+from collections import deque
 
-from elf_pysandbox_worker import isolation, life, loading, state
+from elf_pysandbox_worker import isolation, life, loading, serving, state
 from elf_pysandbox_worker.channel import Channel
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire.messages import (
@@ -68,6 +69,7 @@ def _live(channel: Channel, confinement: Confinement, alive_fd: int, layers: lis
     except isolation.LayerMissing as missing:
         channel.send(Refused(missing.layer, missing.reason, missing.remedy))
         return 1
+    reserved = _reserve(channel)  # before any descriptor can come
     channel.send(Blank(reports))
     load = channel.receive()
     while isinstance(load, Prepare):
@@ -82,7 +84,7 @@ def _live(channel: Channel, confinement: Confinement, alive_fd: int, layers: lis
     except BaseException as error:
         channel.send(LoadFailed(*failure.describe_load(error, load.bundle)))
         return 0
-    forker = _Forker(channel, confinement, tool)
+    forker = _Forker(channel, reserved, confinement, tool)
     channel.send(Loaded(time.monotonic() - started))
     forker.serve()
     return 0
@@ -93,23 +95,29 @@ class _NoProcess(Exception):  # noqa: N818 - an event of this process, told by i
 
 
 class _Forker:
-    """Keeps the wanted number of workers alive."""
+    """Keeps the wanted number of workers alive.
 
-    def __init__(self, channel: Channel, confinement: Confinement, tool: loading.LoadedTool) -> None:
+    `serve` is one flat piece of code for the reason given in `life`: after each fork this process pays again for every
+    page that it writes to.
+    """
+
+    def __init__(
+        self, channel: Channel, reserved: int, confinement: Confinement, tool: loading.LoadedTool
+    ) -> None:
         self._channel = channel
-        self._tool = tool
+        self._reserved = reserved
         self._target = 0
-        self._next_index = 0
-        self._alive: dict[int, int] = {}
-        self._ended: OrderedDict[int, int] = OrderedDict()
+        self._alive: dict[int, int] = {}  # pid -> index
+        self._ended: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)  # (index, wait status)
         self._asked: set[int] = set()
         self._slots = list(range(confinement.scratch_slots)) if confinement.scratch_mb else None
         self._slot_of: dict[int, int] = {}
-        self._confine_worker = isolation.prepare_worker(confinement)
+        self._left_behind = confinement.processes > 0
         self._wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        # Only a signal that Python handles wakes the poll; a builtin that takes any two arguments is the least handler.
+        signal.signal(signal.SIGCHLD, operator.is_)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        life.warm_up(tool)
+        self._live = life.prepare(tool, isolation.prepare_worker(confinement, serving.CHANNEL + 1))
         # What exists now is shared by every worker: a collection in one of them must not touch (copy) it.
         gc.collect()
         gc.freeze()
@@ -119,16 +127,61 @@ class _Forker:
         poller = select.poll()
         poller.register(self._channel.sock, select.POLLIN)
         poller.register(self._wake_read, select.POLLIN)
+        poll, fork, wait, close, place = poller.poll, os.fork, os.waitpid, os.close, os.dup2
+        alive, ended, asked, slots, live = self._alive, self._ended, self._asked, self._slots, self._live
+        stock, wake, left_behind, no_wait = (
+            self._channel.descriptors, self._wake_read, self._left_behind, os.WNOHANG,
+        )  # fmt: skip
+        reserved, slot, index = self._reserved, -1, 0
+        self._hear()  # what came along with the bundle
         while True:
-            self._drain_inbox()
-            self._fill()
-            for fd, _ in poller.poll():
-                if fd == self._wake_read:
-                    self._reap()
-                elif not self._channel.read():
-                    return
+            while len(alive) < self._target and stock and (slots is None or slots):
+                if slots is not None:
+                    slot = slots.pop()
+                channel = stock.popleft()
+                # Where its worker will look for it. Held here no longer than the fork takes: the host must see the
+                # end of a worker's channel when the worker ends.
+                place(channel, serving.CHANNEL)
+                close(channel)
+                try:
+                    pid = fork()
+                except OSError as error:
+                    self._refused(error, slot)
+                    place(reserved, serving.CHANNEL)
+                    break
+                if pid == 0:
+                    live(slot)
+                place(reserved, serving.CHANNEL)
+                alive[pid] = index
+                index += 1
+                if slots is not None:
+                    self._slot_of[pid] = slot
+            for fd, _ in poll():
+                if fd != wake:
+                    if not self._channel.read():
+                        return
+                    self._hear()
+                    continue
+                try:
+                    os.read(wake, 4096)
+                except BlockingIOError:
+                    pass
+                while alive:
+                    pid, status = wait(-1, no_wait)
+                    if pid == 0:
+                        break
+                    which = alive.pop(pid, None)
+                    if which is None:
+                        continue  # an orphan of a worker: PID 1 reaps those too
+                    if left_behind:
+                        isolation.end_call(pid)
+                    if slots is not None:
+                        self._release_slot(pid)
+                    ended.append((which, status))
+                    if which in asked:
+                        self._answer(which)
 
-    def _drain_inbox(self) -> None:
+    def _hear(self) -> None:
         while (message := self._channel.take()) is not None:
             state.advance(state.TEMPLATE_HEARS, state.SERVING, message)
             if isinstance(message, Target):
@@ -136,50 +189,17 @@ class _Forker:
             elif isinstance(message, Inquire):
                 self._answer(message.index)
 
-    def _fill(self) -> None:
-        while len(self._alive) < self._target and self._channel.descriptors:
-            if self._slots is not None and not self._slots:
-                return
-            self._fork(self._channel.descriptors.popleft())
+    def _refused(self, error: OSError, slot: int) -> None:
+        """Make do with what is alive: the kernel lets this process have no more (EAGAIN, fork(2)).
 
-    def _fork(self, worker_fd: int) -> None:
-        slot = self._slots.pop() if self._slots else -1
-        try:
-            pid = os.fork()
-        except OSError as error:
-            # Out of processes (EAGAIN): the next worker that ends makes room. With none alive, nothing would.
-            self._channel.descriptors.appendleft(worker_fd)
-            if not self._alive:
-                raise _NoProcess from error
-            self._target = len(self._alive)
-            return
-        if pid == 0:
-            life.main(worker_fd, self._tool, self._confine_worker, slot)
-        os.close(worker_fd)
-        self._alive[pid] = self._next_index
-        self._next_index += 1
+        The next worker that ends makes room. With none alive, nothing would.
+        """
+        self._channel.descriptors.appendleft(os.dup(serving.CHANNEL))
         if self._slots is not None:
-            self._slot_of[pid] = slot
-
-    def _reap(self) -> None:
-        try:
-            os.read(self._wake_read, 4096)
-        except BlockingIOError:
-            pass
-        while self._alive:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            index = self._alive.pop(pid, None)
-            if index is None:
-                continue  # an orphan of a worker: PID 1 reaps those too
-            isolation.end_call(pid)
-            self._release_slot(pid)
-            self._ended[index] = status
-            if index in self._asked:
-                self._answer(index)
-            if len(self._ended) > _REMEMBERED:
-                self._ended.popitem(last=False)
+            self._slots.append(slot)
+        if not self._alive:
+            raise _NoProcess from error
+        self._target = len(self._alive)
 
     def _release_slot(self, pid: int) -> None:
         slot = self._slot_of.pop(pid, None)
@@ -188,8 +208,27 @@ class _Forker:
             self._slots.append(slot)
 
     def _answer(self, index: int) -> None:
-        if index in self._ended:
-            self._asked.discard(index)
-            self._channel.send(WorkerEnded(index, self._ended[index]))
-        elif len(self._asked) < _REMEMBERED:
+        for ended, status in self._ended:
+            if ended == index:
+                self._asked.discard(index)
+                self._channel.send(WorkerEnded(index, status))
+                return
+        if len(self._asked) < _REMEMBERED:
             self._asked.add(index)
+
+
+def _reserve(channel: Channel) -> int:
+    """Keep the number that every worker's channel will have from the tool's module; return what holds it.
+
+    A module may leave files open: one with this number would be a worker's channel to it. What holds the number between
+    two forks is a socket without a peer: to write there is an error.
+    """
+    if channel.sock.fileno() == serving.CHANNEL:
+        channel.sock = channel.sock.dup()
+    first, second = socket.socketpair()
+    second.close()
+    held = first.detach()
+    if held == serving.CHANNEL:
+        return os.dup(held)
+    os.dup2(held, serving.CHANNEL)
+    return held

@@ -111,10 +111,12 @@ def confine(spec: Confinement, alive: int) -> list[LayerReport]:
     return apply_door(context, "template")
 
 
-def prepare_worker(spec: Confinement) -> Callable[[int], None]:
-    """Return `confine_worker(slot)`, which a fresh worker calls right after its fork; slot -1 for no
-    scratch."""
-    return worker.prepare_worker(_entered(spec))
+def prepare_worker(spec: Confinement, close_from: int | None = None) -> Callable[[int], None]:
+    """Return `confine_worker(slot)`, which a fresh worker calls right after its fork; slot -1 for no scratch.
+
+    It begins by closing all descriptors from `close_from` on.
+    """
+    return worker.prepare_worker(_entered(spec), close_from)
 
 
 def end_call(worker: int) -> None:

@@ -27,18 +27,22 @@ from elf_pysandbox_worker.isolation.syscalls import NUMBERS
 from elf_pysandbox_worker.wire.messages import Confinement
 
 NO_SCRATCH = -1
+_LAST_DESCRIPTOR = (1 << 32) - 1
 _ANY_PID = 0x7FFFFFFF
 _SET_MODE_FILTER = 1
 _AT_FDCWD = (1 << 64) - 100
 
 
-def prepare_worker(context: Context) -> Callable[[int], None]:
+def prepare_worker(context: Context, close_from: int | None = None) -> Callable[[int], None]:
     """Return the function that confines a fresh worker; for the template, before it forks the first.
 
     Parameters
     ----------
     context : Context
         As the second door left it.
+    close_from : int, optional
+        Close this descriptor and all above before anything else happens: the template's channel, and those of other
+        workers.
 
     Returns
     -------
@@ -47,11 +51,17 @@ def prepare_worker(context: Context) -> Callable[[int], None]:
         scratch directory or -1. Raises OSError if the kernel refuses, and then the worker must end.
     """
     spec = context.spec
+    closing = [] if close_from is None else [Call("close_range", (close_from, _LAST_DESCRIPTOR, 0))]
+    if closing and not _can_close_ranges():
+        assert close_from is not None
+        return _close_one_by_one(prepare_worker(context), close_from)
     calls, keep = _calls(context)
+    if not spec.scratch_mb:
+        calls = closing + calls
     burst = Burst(calls, keep).run
     if not spec.scratch_mb:
         return _bind(burst, None if context.holds("pid_namespace") else os.getpid())
-    scratch = _Scratch(context)
+    scratch = _Scratch(context, closing)
 
     def confine_with_scratch(slot: int) -> None:
         scratch.enter(slot)
@@ -59,6 +69,23 @@ def prepare_worker(context: Context) -> Callable[[int], None]:
             raise failed()
 
     return confine_with_scratch
+
+
+def _can_close_ranges() -> bool:
+    """Whether the kernel has close_range(2), as Linux has from 5.9 on."""
+    try:
+        libc.call("close_range", _LAST_DESCRIPTOR, _LAST_DESCRIPTOR, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _close_one_by_one(confine: Callable[[int], None], close_from: int) -> Callable[[int], None]:
+    def confine_worker(slot: int = NO_SCRATCH) -> None:
+        os.closerange(close_from, 1 << 20)
+        confine(slot)
+
+    return confine_worker
 
 
 def _calls(context: Context) -> tuple[list[Call], list[object]]:
@@ -155,11 +182,11 @@ def _worker_program(processes: bool) -> bpf.Program:
 class _Scratch:
     """Leaves a worker its own scratch directory and hides the others'."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, closing: list[Call]) -> None:
         version = landlock.abi() if context.holds("landlock") else 0
         self._own = ctypes.create_string_buffer(64)
         self._keep: list[object] = [self._own]
-        calls: list[Call] = []
+        calls: list[Call] = [*closing]
         if version:
             calls += self._restrict(context, version)
         calls.append(Call("chdir", (ctypes.addressof(self._own),)))

@@ -16,7 +16,9 @@ Sink = Callable[[int, str], None]
 
 _FLUSH_AT = 8192
 _KEPT_AT_LOAD = 65536
-_sink: Sink | None = None
+sink: list[Sink | None] = [None]
+"""Where both streams send to: `sink[0](number, text)`, None until there is a call. In a list, so that a worker that
+connects them writes to nothing else."""
 
 
 class ToolStream(io.TextIOBase):
@@ -30,7 +32,7 @@ class ToolStream(io.TextIOBase):
         self.number = number
         self.name = "<stdout>" if number == 1 else "<stderr>"
         self.mode = "w"
-        self._parts: list[str] = []
+        self.waiting: list[str] = []  # what was written and not sent yet; always the same list
         self._size = 0
 
     def writable(self) -> bool:
@@ -46,9 +48,9 @@ class ToolStream(io.TextIOBase):
         """Take text in; sends it at the end of a line or when 8 KiB have come together."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if _sink is None and self._size > _KEPT_AT_LOAD:
+        if sink[0] is None and self._size > _KEPT_AT_LOAD:
             return len(text)
-        self._parts.append(text)
+        self.waiting.append(text)
         self._size += len(text)
         if "\n" in text or self._size >= _FLUSH_AT:
             self.flush()
@@ -56,16 +58,13 @@ class ToolStream(io.TextIOBase):
 
     def flush(self) -> None:
         """Send what has been taken in, if there is a call to send it for."""
-        if _sink is None or not self._parts:
+        send = sink[0]
+        if send is None or not self.waiting:
             return
-        text = "".join(self._parts)
-        self._parts.clear()
+        text = "".join(self.waiting)
+        self.waiting.clear()
         self._size = 0
-        _sink(self.number, text)
-
-    def pending(self) -> bool:
-        """Return whether something waits to be flushed."""
-        return bool(self._parts)
+        send(self.number, text)
 
 
 class _Bytes(io.RawIOBase):
@@ -91,18 +90,20 @@ def install() -> None:
     sys.stdin = sys.__stdin__ = io.StringIO("")  # type: ignore[misc,assignment]
 
 
-def connect(sink: Sink) -> None:
-    """Send from now on through `sink(number, text)`."""
-    global _sink
-    _sink = sink
+def streams() -> tuple[ToolStream, ToolStream]:
+    """Return the two streams that are installed."""
+    out: object = sys.__stdout__
+    err: object = sys.__stderr__
+    if not isinstance(out, ToolStream) or not isinstance(err, ToolStream):
+        raise RuntimeError("no tool streams are installed")
+    return out, err
 
 
 def flush() -> None:
     """Send what both streams still hold; a tool may have replaced them with objects of its own."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (getattr(sys, "stdout", None), getattr(sys, "stderr", None)):
         if isinstance(stream, ToolStream):
-            if stream.pending():
-                stream.flush()
+            stream.flush()
         elif stream is not None:
             try:
                 stream.flush()

@@ -182,7 +182,7 @@ def _unpack_small(data: bytes | memoryview) -> Any:
     msgspec.ValidationError
         It is neither.
     """
-    head = _CALL_HEADS.get(data[0])
+    head = CALL_HEADS.get(data[0])
     if head is None or data[head - 1] != tags.CALL:
         value = decode_plain(data)
         size = len(encode(value))
@@ -198,5 +198,5 @@ def _unpack_small(data: bytes | memoryview) -> Any:
     return value
 
 
-_CALL_HEADS: Final = {0xC7: 3, 0xC8: 4, 0xD4: 2, 0xD5: 2, 0xD6: 2, 0xD7: 2, 0xD8: 2}
+CALL_HEADS: Final = {0xC7: 3, 0xC8: 4, 0xD4: 2, 0xD5: 2, 0xD6: 2, 0xD7: 2, 0xD8: 2}
 """First byte of an ext item -> bytes of its head, of which the last is the code."""

@@ -1,0 +1,242 @@
+"""What a call may ask for beyond the ordinary, and all that is told of it: everything off the shortest path.
+
+`life` serves a plain function with small arguments in one flat piece of code. Here is the rest of a call: large
+arguments, operations, generators, coroutines, converted and checked values, failures, output. What this sends
+goes out under `LOCK`, since threads of the tool may write at the same time.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import resource
+import socket
+import types
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from elf_pysandbox_worker import loading, operations
+from elf_pysandbox_worker.errors import BadArguments, of_a_method
+from elf_pysandbox_worker.report import failure, stream
+from elf_pysandbox_worker.wire import values
+from elf_pysandbox_worker.wire.errors import WireTooLarge
+from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame
+from elf_pysandbox_worker.wire.messages import Call, Failure, Item, Output, Result, UsageData, encode
+
+CHANNEL = 3
+"""The descriptor of a worker's channel; nothing else is open in it."""
+
+LOCK = _thread.allocate_lock()
+
+Buffers = Sequence[bytes | bytearray]
+Payload = bytes | bytearray | memoryview
+
+_CHUNK = 1 << 16
+# The host is trusted; the caps only keep a damaged stream from looking like a huge one.
+_CAPS = FrameCaps(payload=1 << 31, total=1 << 33)
+
+
+class Yielded(NamedTuple):
+    """What a generator tool comes to: its items are sent already."""
+
+    number: int
+
+
+# -- the call in --------------------------------------------------------------------------------------
+
+
+def receive_rest(start: memoryview) -> tuple[Payload, Buffers] | None:
+    """Receive what follows the first bytes of a call; None when the host has closed the channel.
+
+    Raises
+    ------
+    MemoryError
+        There is no memory for it.
+    """
+    reader = FrameReader(_CAPS)
+    sock = _socket()
+    try:
+        reader.feed(start)
+        while (found := reader.next()) is None:
+            # Straight into the object that the tool will be given, in one system call.
+            count = reader.fill(lambda room: sock.recv_into(room, 0, socket.MSG_WAITALL))
+            if count is None:
+                data = sock.recv(max(reader.want(), 1), socket.MSG_WAITALL)
+                count = len(data)
+                reader.feed(data)
+            if not count:
+                return None
+    except WireTooLarge:
+        raise MemoryError from None  # the host keeps to all caps but this one, which only this process knows
+    finally:
+        sock.detach()
+    return found
+
+
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=CHANNEL)
+
+
+# -- the call itself ----------------------------------------------------------------------------------
+
+
+def run(tool: loading.LoadedTool, call: Call, buffers: Buffers) -> Any:
+    """Do what a call asks for, whatever that is, and return its value; raises what the tool raises."""
+    target = tool.target(call.path)
+    if call.op != "call":
+        return operations.run(call.op, tool, target, call, buffers)
+    args, kwargs = values.unpack(call.arguments, buffers, caps=values.TRUSTED_CAPS)
+    given = kwargs
+    if target.convert is not None:
+        args, kwargs = target.convert(args, kwargs, call.options)
+    try:
+        result = target.function(*args, **kwargs)
+    except TypeError as error:
+        explain_misfit(error, target.function, args, kwargs)
+        raise
+    if target.kind in (loading.GENERATOR, loading.ASYNC_GENERATOR) or isinstance(result, types.GeneratorType):
+        return drive(result, call)
+    if target.kind != loading.SYNC:
+        result = drive(result, call)
+    if "watch" in call.options:
+        from elf_pysandbox_worker import watching
+
+        watching.tell_changes(given, call, buffers)
+    return _checked(target, result) if "check_result" in call.options else result
+
+
+def is_special(options: dict[str, str]) -> bool:
+    """Whether options ask for more than another way to read the arguments."""
+    return "watch" in options or "check_result" in options
+
+
+def _checked(target: loading.Target, result: Any) -> Any:
+    from elf_pysandbox_worker import binder
+
+    return binder.check_result(target.function, result)
+
+
+def explain_misfit(error: TypeError, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    """Raise `BadArguments` if the arguments do not fit the signature, and the call itself, not the tool, said so."""
+    if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+        return
+    import inspect
+
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as misfit:
+        first = next(iter(signature.parameters), "")
+        raise BadArguments([("", f"{misfit}; the signature is {signature}{of_a_method(first)}")]) from None
+
+
+def drive(result: Any, call: Call) -> Any:
+    """Run a generator, a coroutine or an asynchronous generator to its end; anything else is returned as it is."""
+    if isinstance(result, types.GeneratorType):
+        count = 0
+        for item in result:
+            _send_item(item, call)
+            count += 1
+        return Yielded(count)
+    import asyncio
+
+    if isinstance(result, types.AsyncGeneratorType):
+        return asyncio.run(_drain(result, call))
+    return asyncio.run(result) if isinstance(result, types.CoroutineType) else result
+
+
+async def _drain(items: Any, call: Call) -> Yielded:
+    count = 0
+    async for item in items:
+        _send_item(item, call)
+        count += 1
+    return Yielded(count)
+
+
+# -- what is told of it -------------------------------------------------------------------------------
+
+
+def pack(call: Call, value: Any) -> bytes | None:
+    """Return the value of a call written out; None if it was sent, or that it cannot be.
+
+    Sent here is what does not fit the shortest path: a value with buffers, the end of a generator.
+    """
+    items = -1
+    if type(value) is Yielded:
+        items, value = value.number, None
+    try:
+        packed = values.pack(value, max_bytes=call.result_bytes)
+        if items < 0 and not packed.buffers and len(packed.data) < _CHUNK:
+            return packed.data
+        pieces = frame(encode(Result(call.id, msgspec.Raw(packed.data), _usage(), items)), packed.buffers)
+    except MemoryError as error:
+        _tell(call, "memory_limit", error)
+    except BaseException as error:
+        _tell(call, "bad_result", error)
+    else:
+        send(pieces)
+    return None
+
+
+def tell_failure(call: Call, error: BaseException) -> None:
+    """Send how a call failed."""
+    stream.flush()
+    _tell(call, failure.classify(error), error)
+
+
+def _tell(call: Call, status: str, error: BaseException) -> None:
+    send(frame(encode(Failure(call.id, status, failure.describe(error), _usage()))))
+
+
+def tell_output(number: int, text: str) -> None:
+    """Send text that the tool wrote to its standard output (1) or error (2)."""
+    clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    for start in range(0, len(clean), _CHUNK):
+        send(frame(encode(Output(number, clean[start : start + _CHUNK]))))
+
+
+def _send_item(item: Any, call: Call) -> None:
+    stream.flush()
+    packed = values.pack(item, max_bytes=call.result_bytes)
+    send(frame(encode(Item(msgspec.Raw(packed.data))), packed.buffers))
+
+
+def _usage() -> UsageData:
+    """Return what this process has used so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return UsageData(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def send(pieces: Sequence[Any]) -> None:
+    """Send the pieces of a frame, in order and in one go."""
+    with LOCK:
+        if len(pieces) == 1 and len(pieces[0]) <= _CHUNK:
+            data = pieces[0]
+            sent = os.write(CHANNEL, data)
+            while sent < len(data):
+                sent += os.write(CHANNEL, data[sent:])
+            return
+        _widen()
+        views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+        while views:
+            sent = os.writev(CHANNEL, views[:64])
+            while views and sent >= len(views[0]):
+                sent -= len(views.pop(0))
+            if sent:
+                views[0] = views[0][sent:]
+
+
+def _widen() -> None:
+    """Let more of a large result be under way at once: fewer switches between the two processes."""
+    sock = _socket()
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+    except OSError:
+        pass
+    finally:
+        sock.detach()
