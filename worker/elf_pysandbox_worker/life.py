@@ -22,7 +22,7 @@ import struct
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -48,7 +48,24 @@ def _nothing() -> None:
     return None
 
 
-def prepare(tool: loading.LoadedTool, confine: Callable[[int], None]) -> Callable[[int], None]:
+class Life(NamedTuple):
+    """What a template needs to let its workers live.
+
+    Attributes
+    ----------
+    birth : list
+        The slot of the next worker's scratch directory, -1 for none; and True. To be set before the fork.
+    live : callable
+        To be called in a fresh worker, whose channel is `serving.CHANNEL` by then, as ``live(*kit)``; never returns.
+    kit : tuple
+    """
+
+    birth: list[Any]
+    live: Callable[..., None]
+    kit: tuple[Any, ...]
+
+
+def prepare(tool: loading.LoadedTool, confine: Callable[[int], None]) -> Life:
     """Return the life of the workers of a tool, its code warm; for the template, before it forks the first.
 
     Parameters
@@ -56,26 +73,19 @@ def prepare(tool: loading.LoadedTool, confine: Callable[[int], None]) -> Callabl
     tool : LoadedTool
     confine : callable
         `isolation.prepare_worker`'s.
-
-    Returns
-    -------
-    callable
-        `live(slot)`, to be called in a fresh worker, whose channel is `serving.CHANNEL` by then; never returns.
     """
-    tool.targets[""] = loading.Target(_nothing, loading.SYNC, None)
     _fill_free_slots()
-    birth: list[Any] = [-1, False]  # the slot, and whether a worker was born: written before the fork
+    # A copy of what is rehearsed: it lies with the rest.
+    nothing = types.FunctionType(_nothing.__code__.replace(), {})
+    tool.ordinary[""] = nothing, None
+    birth: list[Any] = [-1, False]
+    stream.connect(serving.tell_output)
     kit = _kit(tool, confine, birth)
     for _ in range(_WARM_UP):
         # Code that is still warming up counts its runs in its own pages (PEP 659): done here, once for all workers.
         _live(*kit)
     birth[1] = True
-
-    def live(slot: int) -> None:
-        birth[0] = slot
-        _live(*kit)
-
-    return live
+    return Life(birth, _live, kit)
 
 
 _filling: list[bytes] = []
@@ -123,7 +133,7 @@ def _kit(tool: loading.LoadedTool, confine: Callable[[int], None], birth: list[A
         "ready": bytes(bytearray(_READY)),  # a copy, which lies here
         "tool": tool,
         "calls": tool.load.calls_per_worker,
-        "find": tool.targets.get,
+        "find": tool.ordinary.get,
         "decode": _decoder.decode,
         "head_of": dict(values.CALL_HEADS).get,
         "plain_call": tags.CALL,
@@ -134,7 +144,7 @@ def _kit(tool: loading.LoadedTool, confine: Callable[[int], None], birth: list[A
         "err": err,
         "out_waiting": out.waiting,
         "err_waiting": err.waiting,
-        "sink": stream.sink,
+        "is_open": stream.is_open,
         "usage": resource.getrusage,
         "raw": msgspec.Raw,
         "write": msgspec.msgpack.Encoder().encode,
@@ -151,7 +161,7 @@ def _live(
     birth: Any, forget_signals: Any, confine: Any, room: Any, count: Any, size_of: Any, receive: Any,
     send: Any, ready: Any, tool: Any, calls: Any, find: Any, decode: Any, head_of: Any, plain_call: Any,
     decode_arguments: Any, generator: Any, attribute: Any, out: Any, err: Any, out_waiting: Any,
-    err_waiting: Any, sink: Any,
+    err_waiting: Any, is_open: Any,
     usage: Any, raw: Any, write: Any, head: Any, acquire: Any, release: Any, leave: Any,
 ) -> None:  # fmt: skip
     """Rehearse a call of nothing; in a worker that was just born also live, and never return.
@@ -178,18 +188,18 @@ def _live(
                     break
                 payload, buffers = found
             call = decode(payload)
-            target = find(call.path)
+            ordinary = find(call.path)
             packed = memoryview(call.arguments)
             at = head_of(packed[0])
             try:
                 if (
-                    target is None or target[1] != "sync" or buffers or call.op != "call"
+                    ordinary is None or buffers or call.op != "call"
                     or at is None or packed[at - 1] != plain_call
                     or (call.options and serving.is_special(call.options))
                 ):  # fmt: skip
                     value = serving.run(tool, call, buffers)
                 else:
-                    function, _, convert = target
+                    function, convert = ordinary
                     try:
                         args, kwargs = decode_arguments(packed[at:])
                     except msgspec.ValidationError:  # kinds of values that have tags
@@ -226,8 +236,10 @@ def _live(
                 if calls <= 0:
                     break
             elif born:
-                sink[0] = serving.tell_output
+                is_open[0] = True
+                acquire()  # as for a result: its pages, too, are copied while nobody waits
                 send(ready)
+                release()
                 serving_calls = True
             else:
                 return

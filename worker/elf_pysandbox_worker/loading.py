@@ -33,14 +33,21 @@ class Target(NamedTuple):
 
 
 class LoadedTool:
-    """A loaded module and the targets found in it so far."""
+    """A loaded module and the targets found in it so far.
 
-    __slots__ = ("load", "module", "targets")
+    Attributes
+    ----------
+    ordinary : dict of str to (function, converter or None)
+        Those that are plain functions, by path: all that the shortest path of a call looks up.
+    """
+
+    __slots__ = ("load", "module", "ordinary", "targets")
 
     def __init__(self, module: types.ModuleType, load: Load) -> None:
         self.module = module
         self.load = load
         self.targets: dict[str, Target] = {}
+        self.ordinary: dict[str, tuple[Callable[..., Any], Converter | None]] = {}
 
     def target(self, path: str) -> Target:
         """Return what `path` names.
@@ -52,6 +59,8 @@ class LoadedTool:
         found = self.targets.get(path)
         if found is None:
             found = self.targets[path] = _resolve(self.module, path)
+            if found.kind == SYNC:
+                self.ordinary[path] = found.function, found.convert
         return found
 
 

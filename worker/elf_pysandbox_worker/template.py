@@ -117,7 +117,7 @@ class _Forker:
         # Only a signal that Python handles wakes the poll; a builtin that takes any two arguments is the least handler.
         signal.signal(signal.SIGCHLD, operator.is_)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        self._live = life.prepare(tool, isolation.prepare_worker(confinement, serving.CHANNEL + 1))
+        self._life = life.prepare(tool, isolation.prepare_worker(confinement, serving.CHANNEL + 1))
         # What exists now is shared by every worker: a collection in one of them must not touch (copy) it.
         gc.collect()
         gc.freeze()
@@ -128,7 +128,8 @@ class _Forker:
         poller.register(self._channel.sock, select.POLLIN)
         poller.register(self._wake_read, select.POLLIN)
         poll, fork, wait, close, place = poller.poll, os.fork, os.waitpid, os.close, os.dup2
-        alive, ended, asked, slots, live = self._alive, self._ended, self._asked, self._slots, self._live
+        alive, ended, asked, slots = self._alive, self._ended, self._asked, self._slots
+        birth, live, kit = self._life
         stock, wake, left_behind, no_wait = (
             self._channel.descriptors, self._wake_read, self._left_behind, os.WNOHANG,
         )  # fmt: skip
@@ -137,7 +138,7 @@ class _Forker:
         while True:
             while len(alive) < self._target and stock and (slots is None or slots):
                 if slots is not None:
-                    slot = slots.pop()
+                    birth[0] = slot = slots.pop()
                 channel = stock.popleft()
                 # Where its worker will look for it. Held here no longer than the fork takes: the host must see the
                 # end of a worker's channel when the worker ends.
@@ -150,7 +151,7 @@ class _Forker:
                     place(reserved, serving.CHANNEL)
                     break
                 if pid == 0:
-                    live(slot)
+                    live(*kit)
                 place(reserved, serving.CHANNEL)
                 alive[pid] = index
                 index += 1

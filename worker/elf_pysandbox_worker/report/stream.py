@@ -16,9 +16,10 @@ Sink = Callable[[int, str], None]
 
 _FLUSH_AT = 8192
 _KEPT_AT_LOAD = 65536
-sink: list[Sink | None] = [None]
-"""Where both streams send to: `sink[0](number, text)`, None until there is a call. In a list, so that a worker that
-connects them writes to nothing else."""
+is_open = [False]
+"""Whether there is a call to send for. In a list, so that a worker that sets it writes to nothing else."""
+
+_sink: Sink | None = None
 
 
 class ToolStream(io.TextIOBase):
@@ -48,7 +49,7 @@ class ToolStream(io.TextIOBase):
         """Take text in; sends it at the end of a line or when 8 KiB have come together."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if sink[0] is None and self._size > _KEPT_AT_LOAD:
+        if not is_open[0] and self._size > _KEPT_AT_LOAD:
             return len(text)
         self.waiting.append(text)
         self._size += len(text)
@@ -58,13 +59,12 @@ class ToolStream(io.TextIOBase):
 
     def flush(self) -> None:
         """Send what has been taken in, if there is a call to send it for."""
-        send = sink[0]
-        if send is None or not self.waiting:
+        if not is_open[0] or _sink is None or not self.waiting:
             return
         text = "".join(self.waiting)
         self.waiting.clear()
         self._size = 0
-        send(self.number, text)
+        _sink(self.number, text)
 
 
 class _Bytes(io.RawIOBase):
@@ -88,6 +88,12 @@ def install() -> None:
     sys.stdout = sys.__stdout__ = ToolStream(1)  # type: ignore[misc,assignment]
     sys.stderr = sys.__stderr__ = ToolStream(2)  # type: ignore[misc,assignment]
     sys.stdin = sys.__stdin__ = io.StringIO("")  # type: ignore[misc,assignment]
+
+
+def connect(sink: Sink) -> None:
+    """Send through `sink(number, text)` as soon as `is_open`."""
+    global _sink
+    _sink = sink
 
 
 def streams() -> tuple[ToolStream, ToolStream]:
