@@ -234,7 +234,7 @@ def _build(place: str, version: str, requirements: Sequence[str], offline: bool)
     import shutil
     import tempfile
 
-    uv = shutil.which("uv")
+    uv = _find_uv()
     if uv is None:
         raise ModuleLoadError(
             "environment='managed' needs uv, which is not installed: python -m pip install 'elf-pysandbox[managed]'"
@@ -257,6 +257,18 @@ def _build(place: str, version: str, requirements: Sequence[str], offline: bool)
                 raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _find_uv() -> str | None:
+    """Return the path of uv: of the package beside this one, whose folder of programs may be on no path, or another."""
+    import shutil
+
+    try:
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError):
+        return shutil.which("uv")
 
 
 def _uv(command: Sequence[str], requirements: Sequence[str]) -> None:

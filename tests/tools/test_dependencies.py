@@ -138,8 +138,18 @@ def test_a_managed_tool_without_network_says_so(cache: Path, monkeypatch: pytest
 
 def test_a_managed_tool_without_uv_says_how_to_get_it(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setitem(sys.modules, "uv", None)
     with pytest.raises(ModuleLoadError, match=r"pip install 'elf-pysandbox\[managed\]'"):
         managed_environment([])
+
+
+def test_uv_is_found_beside_this_package_when_its_folder_is_on_no_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    found = dependencies._find_uv()
+    assert found is not None
+    assert Path(found).is_file()
 
 
 def test_a_fitting_version_keeps_this_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
