@@ -67,3 +67,20 @@ def fail(): raise ValueError(str(Mine()))
             outcome = pool.outcome(pool.load_source(source, name, name="held"))
             assert outcome.status == ("raised" if name == "fail" else "ok")
         assert outcome.value == 0
+
+
+@pytest.mark.parametrize("name", ["__stdout__", "stdout"])
+@pytest.mark.parametrize("stand_in", ["None", "io.StringIO()"])
+def test_a_module_may_put_anything_in_the_place_of_its_streams(
+    pool: SandboxPool, name: str, stand_in: str
+) -> None:
+    source = f"""
+import io, sys
+kept = sys.stdout
+sys.{name} = {stand_in}
+def say(): print("heard", file=kept); return 1
+def lose(): del sys.stdout; return 2
+"""
+    outcome = pool.outcome(pool.load_source(source, "say", name="streams"))
+    assert (outcome.value, outcome.stdout) == (1, "heard\n")
+    assert pool.call(pool.load_source(source, "lose", name="streams")) == 2
