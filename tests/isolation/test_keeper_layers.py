@@ -10,6 +10,7 @@ import pytest
 
 from elf_pysandbox_worker import isolation
 from elf_pysandbox_worker.isolation import cgroup, user_namespace
+from elf_pysandbox_worker.isolation.context import Context, Door
 from tests.isolation.driver import Raised, become_ordinary_user, confinement, only, run
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -130,23 +131,44 @@ def test_the_group_of_a_keeper_that_was_killed_is_removed_by_the_next() -> None:
     assert not any(os.path.exists(f"{parent}/elf_pysandbox-999999999-1") for _, parent in parents)
 
 
-def _take_the_group_away(template: int, alive: int) -> None:
-    """Do as `isolation.admit`, on groups that are gone by then."""
-    context = isolation.current()
-    assert context is not None
-    for group in cgroup._groups:
-        os.rmdir(group.name, dir_fd=group.parent)
-    cgroup.admit(context, template, alive)
+def _let_the_keeper_admit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the template moved by its keeper, as with version 2, also where it would enter by itself."""
+    make = cgroup.LAYER.apply
+
+    def apply(context: Context, door: Door) -> str:
+        told = make(context, door)
+        if door == "keeper":
+            context.enters_cgroup = False
+            cgroup._close_joins(context)
+            context.cgroup_joins += [group.open("cgroup.procs", os.O_WRONLY) for group in cgroup._groups]
+        return told
+
+    monkeypatch.setattr(cgroup.LAYER, "apply", apply, raising=False)
+
+
+def _take_the_group_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the groups be gone by the time the template is to get into them."""
+    make = cgroup.LAYER.apply
+
+    def apply(context: Context, door: Door) -> str:
+        told = make(context, door)
+        for group in cgroup._groups if door == "keeper" else ():
+            os.rmdir(group.name, dir_fd=group.parent)
+        return told
+
+    monkeypatch.setattr(cgroup.LAYER, "apply", apply, raising=False)
 
 
 @needs_root
+@pytest.mark.parametrize("way", ["by its keeper", "by itself"])
 @pytest.mark.parametrize("mode", ["require", "prefer"])
-def test_a_template_that_is_not_admitted_to_its_group_says_so(
-    mode: str, monkeypatch: pytest.MonkeyPatch
+def test_a_template_that_does_not_get_into_its_group_says_so(
+    mode: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not cgroup._parents():
-        pytest.skip("no writable cgroup")
-    monkeypatch.setattr(isolation, "admit", _take_the_group_away)
+    _skip_without_groups(way)
+    if way == "by its keeper":
+        _let_the_keeper_admit(monkeypatch)
+    _take_the_group_away(monkeypatch)
     result = run(lambda: "ran", confinement(only("cgroup", mode=mode)), "template")
     if mode == "require":
         assert result.value is None
@@ -160,9 +182,26 @@ def test_a_template_that_is_not_admitted_to_its_group_says_so(
 
 
 @needs_root
+def test_a_template_gets_into_its_group_by_its_keeper_where_it_cannot_enter_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _skip_without_groups("by its keeper")
+    _let_the_keeper_admit(monkeypatch)
+    result = run(lambda: Path("/proc/self/cgroup").read_text(), confinement(only("cgroup")), "template")
+    assert "elf_pysandbox-" in result.value
+    assert result.reports["cgroup"].held
+
+
+def _skip_without_groups(way: str) -> None:
+    versions = [version for version, _ in cgroup._parents()]
+    if not versions or (way == "by itself" and versions[0] != 1):
+        pytest.skip(f"no writable cgroup that is entered {way}")
+
+
+@needs_root
 def test_a_template_whose_keeper_dies_before_it_is_admitted_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not cgroup._parents():
-        pytest.skip("no writable cgroup")
+    _skip_without_groups("by its keeper")
+    _let_the_keeper_admit(monkeypatch)
 
     def die_first(template: int, alive: int) -> None:
         os.close(alive)

@@ -72,7 +72,7 @@ def enter_namespaces(spec: Confinement, keep: set[int]) -> list[LayerReport]:
 def admit(template: int, alive: int) -> None:
     """Let the template into what the keeper has made for it; in the keeper, right after the fork.
 
-    The template's `confine` waits for this.
+    The template's `confine` waits for this where it cannot enter by itself.
 
     Parameters
     ----------

@@ -3,6 +3,11 @@
 Decided here and nowhere else: where the group lies and how large it is. The bound is shared by all calls of
 one template: it is the backstop that rlimits cannot be (they count per process), not a limit of a single
 call. Version 2 is used where its memory and pids controllers are delegated to this process, else version 1.
+
+How a template gets into its group: a whole process changes its group only after every processor has passed through its
+scheduler (an RCU grace period, 7 to 20 ms). A thread that moves itself alone does not wait for that, and version 1 lets
+it, by "0" written to `tasks`: so there the template, which has one thread, enters by itself. Version 2 has no such
+file; there the keeper moves it, which takes its time while the template builds its private root.
 """
 
 from __future__ import annotations
@@ -82,8 +87,8 @@ _groups: list[_Group] = []
 
 
 class Cgroup:
-    """The keeper makes the group, stays outside of it, and admits the template, which waits for that before it goes
-    on."""
+    """The keeper makes the group and stays outside of it; the template enters it, or waits for the keeper to move it,
+    before it goes on."""
 
     name = "cgroup"
     doors: tuple[Door, ...] = ("keeper", "template")
@@ -97,7 +102,7 @@ class Cgroup:
 
     def apply(self, context: Context, door: Door) -> str:
         if door == "template":
-            return _wait_for_admission(context)
+            return _enter(context)
         version, parents = _parents()[0]
         name = f"{_PREFIX}{os.getpid()}-{_start_time('self')}"
         try:
@@ -106,10 +111,12 @@ class Cgroup:
                 _groups.append(group)
                 for file, value in _settings(version, controllers, context.spec):
                     _set_if_known(group, file, value)
-                context.cgroup_joins.append(group.open("cgroup.procs", os.O_WRONLY))
+                file = "tasks" if version == 1 else "cgroup.procs"
+                context.cgroup_joins.append(group.open(file, os.O_WRONLY))
         except OSError as error:
             release_cgroup()
             raise Unavailable(f"the group cannot be made ({error.strerror})", remedies.cgroup()) from None
+        context.enters_cgroup = version == 1
         return "made"
 
 
@@ -123,10 +130,8 @@ def release_cgroup() -> None:
 
 
 def admit(context: Context, template: int, alive: int) -> None:
-    """Put the template into the group and tell it so; for the keeper, right after it has forked it.
-
-    The kernel lets a process change its group only after every processor has passed through its scheduler (an RCU
-    grace period, some 10 ms). Waited for here, that passes while the template builds its private root.
+    """Put the template into the group and tell it so, unless it enters by itself; for the keeper, right after it has
+    forked it.
 
     Parameters
     ----------
@@ -136,8 +141,9 @@ def admit(context: Context, template: int, alive: int) -> None:
     alive : int
         Write end of the pipe whose other end is the template's `Context.alive`: one byte is sent, 0 or an errno.
     """
-    if not context.cgroup_joins:
-        return  # No group was made, and the template's door asks for none.
+    if context.enters_cgroup or not context.cgroup_joins:
+        _close_joins(context)
+        return  # By itself, or no group was made, and then the template's door asks for none.
     failed = 0
     try:
         for descriptor in context.cgroup_joins:
@@ -151,13 +157,10 @@ def admit(context: Context, template: int, alive: int) -> None:
         pass  # It ended already; its keeper is told as of any end.
 
 
-def _wait_for_admission(context: Context) -> str:
-    _close_joins(context)
-    told = os.read(context.alive, 1)
-    if not told:
-        os._exit(1)  # The keeper died first.
-    if told[0]:
-        raise Unavailable(f"the group cannot be entered ({os.strerror(told[0])})", remedies.cgroup())
+def _enter(context: Context) -> str:
+    failed = _enter_alone(context) if context.enters_cgroup else _wait_for_admission(context)
+    if failed:
+        raise Unavailable(f"the group cannot be entered ({os.strerror(failed)})", remedies.cgroup())
     # The keeper removes the groups; a descriptor of a folder outside must not come along into the private root.
     while _groups:
         os.close(_groups.pop().parent)
@@ -165,6 +168,27 @@ def _wait_for_admission(context: Context) -> str:
     return (
         f"memory {_memory_bytes(spec) >> 20} MiB and {tasks_allowed(spec)} tasks for all calls of a template"
     )
+
+
+def _enter_alone(context: Context) -> int:
+    """Move this thread, which is all of the process, into the group; return 0 or an errno."""
+    try:
+        for descriptor in context.cgroup_joins:
+            os.write(descriptor, b"0")
+    except OSError as error:
+        return error.errno or errno.EIO
+    finally:
+        _close_joins(context)
+    return 0
+
+
+def _wait_for_admission(context: Context) -> int:
+    """Wait for what the keeper says of it: 0 or an errno."""
+    _close_joins(context)
+    told = os.read(context.alive, 1)
+    if not told:
+        os._exit(1)  # The keeper died first.
+    return told[0]
 
 
 def _close_joins(context: Context) -> None:

@@ -39,7 +39,9 @@ class Context:
         Read end of a pipe whose write end only the keeper holds: end of file means the keeper died, a byte that it
         has admitted this process to its cgroup (0) or could not (an errno).
     cgroup_joins : list of int
-        Descriptors of `cgroup.procs` files that the keeper writes the template into.
+        Descriptors of the files by which the template gets into its groups.
+    enters_cgroup : bool
+        Whether the template does that by itself; else the keeper does it.
     grants : Grants
         What the spec grants, as real paths.
     owned : dict of str to int
@@ -58,6 +60,7 @@ class Context:
         self.mapped = False
         self.alive = -1
         self.cgroup_joins: list[int] = []
+        self.enters_cgroup = False
         self.grants = Grants()
         self.owned: dict[str, int] = {}
         self.foreign: dict[str, str] = {}

@@ -53,8 +53,8 @@ LAYERS: tuple[Layer, ...] = (
     namespaces.NETWORK,
     # network before cgroup: making it costs kernel memory that the template's own small group should not pay.
     cgroup.LAYER,
-    # cgroup before rlimits: what the limits count is counted from inside the group. It is waited for only here,
-    # since the keeper needs some milliseconds to admit the template, and the private root takes as long to build.
+    # cgroup before rlimits: what the limits count is counted from inside the group. It is waited for only here, since a
+    # keeper that has to admit the template needs some milliseconds, and the private root takes as long to build.
     rlimits.LAYER,
     # rlimits before identity: a hard limit inherited too low can only be seen, not raised, without privilege,
     # and RLIMIT_NPROC must be in force when the new user's first process starts.
