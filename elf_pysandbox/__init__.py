@@ -13,10 +13,10 @@ first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # see `_records`
 if TYPE_CHECKING:
+    from typing import Any
+
     from elf_pysandbox._errors import BadResultError as BadResultError
     from elf_pysandbox._errors import CallCancelledError as CallCancelledError
     from elf_pysandbox._errors import CallDeniedError as CallDeniedError
@@ -131,7 +131,7 @@ def __getattr__(name: str) -> Any:
     home = _home_of.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    value = getattr(__import__(f"{__name__}.{home}", fromlist=(name,)), name)  # without importing `importlib`
     globals()[name] = value
     return value
 

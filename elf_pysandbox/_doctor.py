@@ -12,12 +12,16 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from elf_pysandbox._errors import SandboxFaultError
 from elf_pysandbox._interpreter import interpreter_at
 from elf_pysandbox._limits import Limits
-from elf_pysandbox._policy import LayerMode, Policy
+from elf_pysandbox._policy import Policy
 from elf_pysandbox._route import confinement_of
+
+if TYPE_CHECKING:
+    from elf_pysandbox._policy import LayerMode
 
 _PROVE = "import sys; sys.path[:0] = sys.argv[1:]; from elf_pysandbox_worker import prove; prove.main()"
 _ALL_TRIALS_S = 120

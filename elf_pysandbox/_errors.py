@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import builtins
 import itertools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
 
-from elf_pysandbox._hints import Hint, Spelling, advice, in_python
+from elf_pysandbox._hints import Hint, advice, in_python
+from elf_pysandbox._records import record
 
+TYPE_CHECKING = False  # see `_records`
 if TYPE_CHECKING:
-    from elf_pysandbox._outcome import Outcome, Status
+    from typing import Any, Self
 
+    from elf_pysandbox._hints import Spelling
+    from elf_pysandbox._outcome import Outcome, Status
 
 _SHOWN_ALIKE = 3  # frames of a recursion shown before they are counted, as the traceback module has it
 
@@ -89,7 +91,7 @@ class ToolHandlerError(SandboxError):
     """Base of the errors about tools: registering, finding, loading and saving them."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TracebackFrame:
     """One frame of the tool's own traceback, as text.
 
@@ -110,7 +112,7 @@ class TracebackFrame:
         ]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ErrorInfo:
     """An exception of the confined side, as data: nothing in it is live.
 

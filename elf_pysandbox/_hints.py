@@ -5,14 +5,17 @@ Decided here and nowhere else: how a hint reads in Python. The command line has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from elf_pysandbox._records import record
+
+TYPE_CHECKING = False  # see `_records`
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 _OF_FILES = ("read", "write")
 _NAMES_OF_POLICY = ("allowed_imports", "env")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Hint:
     """A setting, or an argument, that would let through what was refused.
 
@@ -28,7 +31,8 @@ class Hint:
     value: str = ""
 
 
-Spelling = Callable[[Hint], str]
+if TYPE_CHECKING:
+    Spelling = Callable[[Hint], str]
 
 
 def in_python(hint: Hint) -> str:

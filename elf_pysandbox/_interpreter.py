@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from importlib.util import find_spec
-from typing import NamedTuple
 
 import elf_pysandbox_worker
 from elf_pysandbox._errors import ConfigurationError
+from elf_pysandbox._records import record
 
 # Shared objects of the C library and of wheels' dependencies, time zones: nothing secret, nothing of the user's.
 _SYSTEM = (
@@ -21,6 +19,10 @@ _SYSTEM = (
     "/etc/ld.so.cache",
     "/etc/localtime",
 )
+TYPE_CHECKING = False  # see `_records`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 _ASK = """
 import json, os, sys, sysconfig
@@ -37,7 +39,8 @@ print(json.dumps({
 """
 
 
-class Interpreter(NamedTuple):
+@record(frozen=True, slots=True)
+class Interpreter:
     """One interpreter, as routes need it.
 
     Attributes
@@ -76,19 +79,44 @@ def _unique(paths: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths))
 
 
-@functools.cache
+_known: dict[str, Interpreter] = {}
+_REMEMBERED = 64
+
+
 def own_interpreter() -> Interpreter:
     """Return the interpreter that runs the host."""
+    return _remembered("", _look_at_own)
+
+
+def _remembered(python: str, look: Callable[[], Interpreter]) -> Interpreter:
+    found = _known.get(python)
+    if found is None:
+        found = look()
+        if len(_known) >= _REMEMBERED:
+            _known.pop(next(iter(_known)))
+        _known[python] = found
+    return found
+
+
+def _look_at_own() -> Interpreter:
     # Cheaper than sysconfig, which reads the whole configuration of the build.
     library: list[str | None] = [os.path.dirname(os.__file__), os.path.join(sys.base_exec_prefix, "lib")]
     packages = [path for path in sys.path if os.path.basename(path) in _PACKAGE_FOLDERS]
-    spec = find_spec("msgspec")  # of a top-level name: nothing is imported
-    assert spec is not None
     python = sys.executable or "/usr/bin/python3"
-    return _compose(python, sys.version_info[:2], library, packages, spec.origin or "")
+    return _compose(python, sys.version_info[:2], library, packages, _origin_of("msgspec"))
 
 
-@functools.lru_cache(maxsize=64)
+def _origin_of(name: str) -> str:
+    """Return where a module of a top-level name lies; as `importlib.util.find_spec`, which takes longer to import."""
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__:
+        return loaded.__file__
+    specs = (finder.find_spec(name, None) for finder in sys.meta_path)
+    spec = next((spec for spec in specs if spec is not None), None)
+    assert spec is not None
+    return spec.origin or ""
+
+
 def interpreter_at(python: str) -> Interpreter:
     """Return another interpreter; it is asked once, in a process of its own.
 
@@ -97,11 +125,15 @@ def interpreter_at(python: str) -> Interpreter:
     ConfigurationError
         It does not run, or lacks what the confined side needs.
     """
+    if python in (sys.executable, ""):
+        return own_interpreter()
+    return _remembered(python, lambda: _ask(python))
+
+
+def _ask(python: str) -> Interpreter:
     import json
     import subprocess
 
-    if python in (sys.executable, ""):
-        return own_interpreter()
     try:
         done = subprocess.run(
             [python, "-I", "-c", _ASK], capture_output=True, text=True, timeout=30, check=True, env={}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
-
 from elf_pysandbox._errors import ConfigurationError
+from elf_pysandbox._records import record
 
 _INTEGERS = frozenset(
     {"memory_mb", "output_bytes", "result_bytes", "scratch_mb", "file_mb", "open_files", "processes"}
@@ -13,7 +11,7 @@ _INTEGERS = frozenset(
 _MAY_BE_ZERO = frozenset({"scratch_mb", "file_mb", "processes", "queue_s", "output_bytes"})
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Limits:
     """What one call may use.
 
@@ -59,19 +57,19 @@ class Limits:
     processes: int = 0
 
     def __post_init__(self) -> None:
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            whole = spec.name in _INTEGERS
+        for name in self.__slots__:
+            value = getattr(self, name)
+            whole = name in _INTEGERS
             kinds = (int,) if whole else (int, float)
             if isinstance(value, bool) or not isinstance(value, kinds):
                 kind = "a whole number" if whole else "a number of seconds"
-                raise ConfigurationError.about("Limits", spec.name, f"must be {kind}, not {value!r}")
-            if math.isnan(value) or value < 0 or (value == 0 and spec.name not in _MAY_BE_ZERO):
-                floor = "0 or more" if spec.name in _MAY_BE_ZERO else "more than 0"
-                raise ConfigurationError.about("Limits", spec.name, f"must be {floor}, not {value!r}")
-            if math.isinf(value) or value > 1 << 40:
+                raise ConfigurationError.about("Limits", name, f"must be {kind}, not {value!r}")
+            if not value >= 0 or (value == 0 and name not in _MAY_BE_ZERO):  # no number is neither
+                floor = "0 or more" if name in _MAY_BE_ZERO else "more than 0"
+                raise ConfigurationError.about("Limits", name, f"must be {floor}, not {value!r}")
+            if value > 1 << 40:
                 raise ConfigurationError.about(
-                    "Limits", spec.name, f"must be finite and below 2**40, not {value!r}"
+                    "Limits", name, f"must be finite and below 2**40, not {value!r}"
                 )
         if self.memory_mb < 32:
             raise ConfigurationError.about(

@@ -6,8 +6,9 @@ and what an outcome tells besides its value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
+
+from elf_pysandbox._records import field, record
 
 Status = Literal[
     "ok",
@@ -37,7 +38,7 @@ load or by an accident, not by the tool's code and arguments. `crashed` is not a
 segmentation fault is nearly always repeatable."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Usage:
     """What a call used.
 
@@ -62,7 +63,7 @@ class Usage:
     load_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class LayerState:
     """Whether one confinement layer held for a call, and why not if it did not."""
 
@@ -71,7 +72,7 @@ class LayerState:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Outcome:
     """How one call ended, exactly once.
 
@@ -119,7 +120,7 @@ class Outcome:
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class OutputEvent:
     """A piece of what a running call wrote to standard output or error."""
 
@@ -127,7 +128,7 @@ class OutputEvent:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ItemEvent:
     """One item yielded by a generator tool."""
 

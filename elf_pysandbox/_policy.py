@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, get_args
 
 from elf_pysandbox._errors import ConfigurationError
+from elf_pysandbox._records import field, record
 
-Profile = Literal["restricted", "native", "trusted"]
-LayerMode = Literal["require", "prefer", "off"]
+TYPE_CHECKING = False  # see `_records`
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
+    Profile = Literal["restricted", "native", "trusted"]
+    LayerMode = Literal["require", "prefer", "off"]
+
+_PROFILES = ("restricted", "native", "trusted")
+_MODES = ("require", "prefer", "off")
 
 LAYER_NAMES: tuple[str, ...] = (
     "descriptors",
@@ -58,7 +64,7 @@ DEFAULT_LAYERS: Mapping[str, LayerMode] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Files:
     """Files and folders a tool may reach, beside the interpreter's own.
 
@@ -104,7 +110,7 @@ class Files:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Policy:
     """What a tool may reach.
 
@@ -136,9 +142,9 @@ class Policy:
     layers: Mapping[str, LayerMode] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if self.profile not in get_args(Profile):
+        if self.profile not in _PROFILES:
             raise ConfigurationError.about(
-                "Policy", "profile", f"must be one of {', '.join(get_args(Profile))}, not {self.profile!r}"
+                "Policy", "profile", f"must be one of {', '.join(_PROFILES)}, not {self.profile!r}"
             )
         for name in ("allowed_imports", "env"):
             value = getattr(self, name)
@@ -163,14 +169,14 @@ class Policy:
         self._check_layers()
 
     def _check_layers(self) -> None:
-        if not isinstance(self.layers, Mapping):
+        if not _is_mapping(self.layers):
             raise ConfigurationError.about("Policy", "layers", f"must be a mapping, not {self.layers!r}")
         for name, mode in self.layers.items():
             if name not in LAYER_NAMES:
                 raise ConfigurationError.about(
                     "Policy", "layers", f"has no layer {name!r}; there are {', '.join(LAYER_NAMES)}"
                 )
-            if mode not in get_args(LayerMode):
+            if mode not in _MODES:
                 raise ConfigurationError(
                     f"Policy.layers[{name!r}] must be require, prefer or off, not {mode!r}"
                 )
@@ -179,3 +185,11 @@ class Policy:
     def layer_modes(self) -> dict[str, LayerMode]:
         """Return the mode of every layer: the defaults with this policy's overrides."""
         return {**DEFAULT_LAYERS, **self.layers}
+
+
+def _is_mapping(value: object) -> bool:
+    if isinstance(value, (dict, MappingProxyType)):
+        return True
+    from collections.abc import Mapping
+
+    return isinstance(value, Mapping)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 import os
-import threading
-import weakref
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+import sys
 
 from elf_pysandbox._errors import ConfigurationError, ModuleLoadError, PoolClosedError
 from elf_pysandbox._host.launch import Launched, launch
@@ -17,15 +12,24 @@ from elf_pysandbox._interpreter import Interpreter, interpreter_at, own_interpre
 from elf_pysandbox._limits import Limits
 from elf_pysandbox._policy import Policy
 
+TYPE_CHECKING = False  # see `_records`
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from concurrent.futures import Executor, Future
+    from typing import Any
+
     from elf_pysandbox._calls import Request
     from elf_pysandbox._host.route import Route
     from elf_pysandbox._outcome import Event, Outcome
     from elf_pysandbox._statistics import PoolStatistics
     from elf_pysandbox._tools.tool import Tool
+else:
+
+    class Executor:
+        """Stands in for `concurrent.futures.Executor` until the first pool is made, see `_become_executor`."""
 
 
-class SandboxPool(concurrent.futures.Executor):
+class SandboxPool(Executor):
     """Runs each call of a Python tool in a fresh, kernel-confined process.
 
     A `concurrent.futures.Executor`: `submit`, `map` and `shutdown` behave as documented there.
@@ -74,7 +78,11 @@ class SandboxPool(concurrent.futures.Executor):
         self._configure(policy or Policy(), limits or Limits(), interpreter)
         launched = _launch_early(interpreter)
         # Imported while the zygote starts: each takes about as long as the other.
+        import weakref
+
         from elf_pysandbox._calls import Calls
+
+        _become_executor()
 
         self._calls = Calls(workers, max_queued, max_templates, launched)
         # Views, streams and submitted calls share it: the engine lives as long as any of them.
@@ -232,11 +240,11 @@ class SandboxPool(concurrent.futures.Executor):
         """
         return self._calls.run(self._request(tool, name, tuple(args), kwargs or {}, options))
 
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Start a call; the future's `cancel` ends it with its process."""
         return self._calls.submit(self._request(fn, "call", args, kwargs, {}), whole=False)
 
-    def submit_outcome(self, fn: Any, /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Outcome]:
+    def submit_outcome(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Outcome]:
         """Start a call; the future's result is its `Outcome`."""
         return self._calls.submit(self._request(fn, "call", args, kwargs, {}), whole=True)
 
@@ -248,6 +256,7 @@ class SandboxPool(concurrent.futures.Executor):
         `chunksize` is accepted and means nothing here: each call has a process of its own.
         """
         import time
+        from collections import deque
 
         tool = self._tool_of(fn)
         arguments = zip(*iterables, strict=False)
@@ -271,9 +280,11 @@ class SandboxPool(concurrent.futures.Executor):
         return results()
 
     def as_completed(
-        self, futures: Iterable[concurrent.futures.Future[Any]], timeout: float | None = None
-    ) -> Iterator[concurrent.futures.Future[Any]]:
+        self, futures: Iterable[Future[Any]], timeout: float | None = None
+    ) -> Iterator[Future[Any]]:
         """Yield futures as they are done; as `concurrent.futures.as_completed`."""
+        import concurrent.futures
+
         return concurrent.futures.as_completed(futures, timeout)
 
     def stream(self, tool: Any, /, *args: Any, **kwargs: Any) -> Iterator[Event]:
@@ -354,6 +365,8 @@ class SandboxPool(concurrent.futures.Executor):
         if wait or not pending:
             calls.end(pending)
         else:
+            import threading
+
             threading.Thread(target=calls.end, args=(pending,), name="pysandbox-shutdown").start()
 
 
@@ -365,3 +378,19 @@ def _launch_early(interpreter: Interpreter) -> Launched | None:
         return launch(interpreter.python, interpreter.roots)
     except OSError:
         return None  # the first call tries again and tells why not
+
+
+def _become_executor() -> None:
+    """Derive pools from `concurrent.futures.Executor`, now that the zygote starts.
+
+    Importing that brings `logging` and all that it formats with: as much time as an interpreter takes to start, which
+    was spent before the zygote was started. So every pool is an `Executor`; its class is one from the first pool on.
+    """
+    import concurrent.futures
+
+    if concurrent.futures.Executor not in SandboxPool.__bases__:
+        SandboxPool.__bases__ = (concurrent.futures.Executor,)
+
+
+if "concurrent.futures" in sys.modules:
+    _become_executor()  # it costs nothing more

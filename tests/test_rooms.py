@@ -15,19 +15,20 @@ HOST, WORKER = ROOT / "elf_pysandbox", ROOT / "worker" / "elf_pysandbox_worker"
 
 # Room -> rooms it may import (itself always). Rooms of the host package; the face is every `_name.py` beside them.
 FACE = {
-    "_calls", "_doctor", "_errors", "_hints", "_interpreter", "_limits", "_outcome", "_policy", "_pool", "_results",
-    "_route", "_security", "_settings", "_statistics",
+    "_calls", "_doctor", "_errors", "_hints", "_interpreter", "_limits", "_outcome", "_policy", "_pool", "_records",
+    "_results", "_route", "_security", "_settings", "_statistics",
 }  # fmt: skip
 MAY_IMPORT = {
-    "_errors": {"_outcome", "_hints"},  # the first as types
-    "_hints": set(),
-    "_limits": {"_errors"},
-    "_outcome": {"_errors"},
-    "_policy": {"_errors"},
+    "_records": set(),
+    "_errors": {"_outcome", "_hints", "_records"},  # the first as types
+    "_hints": {"_records"},
+    "_limits": {"_errors", "_records"},
+    "_outcome": {"_errors", "_records"},
+    "_policy": {"_errors", "_records"},
     "_statistics": {"_errors"},
     "_host": set(),
     "_results": {"_errors", "_hints", "_outcome", "_host"},
-    "_interpreter": {"_errors"},
+    "_interpreter": {"_errors", "_records"},
     "_route": {"_interpreter", "_errors", "_host", "_limits", "_policy", "_tools"},
     "_tools": FACE - {"_doctor"},
     "_pool": FACE | {"_host", "_tools"},

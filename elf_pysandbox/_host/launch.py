@@ -1,17 +1,18 @@
 """Starting a zygote process, with as few imports as can be: it boots while the host imports the rest.
 
-Not `subprocess`: that is more to import than all of this, and what it adds (closing descriptors, a working folder) the
-zygote does for itself first thing.
+Not `subprocess`, and `_socket` rather than `socket`: each is more to import than all of this. What `subprocess` adds
+(closing descriptors, a working folder) the zygote does for itself first thing.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import socket
-from collections.abc import Sequence
-from typing import NamedTuple
+from _socket import socketpair
+
+TYPE_CHECKING = False  # `typing` costs more than all of this
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _BOOT = "import sys; sys.path.extend(sys.argv[1:]); from elf_pysandbox_worker.boot import main; main(3)"
 # Read once by the C library of the zygote, and so in force for all it forks: large blocks come in huge pages, which
@@ -20,13 +21,23 @@ _ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 _ABOVE_STANDARD = 10  # no descriptor that is handed down may be one of those that the child's are put on
 
 
-class Launched(NamedTuple):
-    """A zygote process that boots: its pid, the host's end of its channel, the read end of its standard error."""
+class Launched:
+    """A zygote process that boots.
 
-    python: str
-    pid: int
-    sock: socket.socket
-    errors: int
+    Attributes
+    ----------
+    python : str
+    pid : int
+    channel : int
+        The host's end of its channel, a stream socket (AF_UNIX).
+    errors : int
+        The read end of its standard error.
+    """
+
+    __slots__ = ("channel", "errors", "pid", "python")
+
+    def __init__(self, python: str, pid: int, channel: int, errors: int) -> None:
+        self.python, self.pid, self.channel, self.errors = python, pid, channel, errors
 
 
 def launch(python: str, roots: Sequence[str]) -> Launched:
@@ -44,34 +55,43 @@ def launch(python: str, roots: Sequence[str]) -> Launched:
     OSError
         It cannot be started.
     """
-    with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as always:
-        near, far = socket.socketpair()
-        on_failure.callback(near.close)
-        always.callback(far.close)
+    kept: list[int] = []
+    handed: list[int] = []
+    try:
+        near, far = (end.detach() for end in socketpair())
+        kept.append(near)
+        handed.append(far)
         errors_read, errors_write = os.pipe()
-        on_failure.callback(os.close, errors_read)
-        always.callback(os.close, errors_write)
-        channel = _moved_up(far.fileno())
-        always.callback(os.close, channel)
+        kept.append(errors_read)
+        handed.append(errors_write)
+        channel = _moved_up(far)
+        handed.append(channel)
         errors = _moved_up(errors_write)
-        always.callback(os.close, errors)
-        pid = os.posix_spawn(
-            python,
-            # -I: no environment, no user site; -S: no site at all, whose .pth files run code.
-            [python, "-I", "-S", "-c", _BOOT, *roots],
-            _ENVIRONMENT,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
-                (os.POSIX_SPAWN_DUP2, 0, 1),
-                (os.POSIX_SPAWN_DUP2, errors, 2),
-                (os.POSIX_SPAWN_DUP2, channel, 3),
-            ],
-            setsid=True,
-            setsigmask=(),
-        )
-        on_failure.pop_all()
-    os.set_blocking(errors_read, False)
+        handed.append(errors)
+        os.set_blocking(errors_read, False)
+        pid = _spawn(python, roots, channel, errors)
+        kept.clear()
+    finally:
+        for descriptor in (*kept, *handed):
+            os.close(descriptor)
     return Launched(python, pid, near, errors_read)
+
+
+def _spawn(python: str, roots: Sequence[str], channel: int, errors: int) -> int:
+    return os.posix_spawn(
+        python,
+        # -I: no environment, no user site; -S: no site at all, whose .pth files run code.
+        [python, "-I", "-S", "-c", _BOOT, *roots],
+        _ENVIRONMENT,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 0, 1),
+            (os.POSIX_SPAWN_DUP2, errors, 2),
+            (os.POSIX_SPAWN_DUP2, channel, 3),
+        ],
+        setsid=True,
+        setsigmask=(),
+    )
 
 
 def _moved_up(descriptor: int) -> int:

@@ -30,7 +30,8 @@ class Zygote:
     """
 
     def __init__(self, launched: Launched) -> None:
-        self.python, self.pid, self.sock, self._errors = launched
+        self.python, self.pid, self._errors = launched.python, launched.pid, launched.errors
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, launched.channel)
         self.outbox = Outbox(self.sock)
         self._prepared: set[str] = set()
         try:

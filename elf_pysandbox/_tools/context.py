@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._errors import ConfigurationError, ModuleLoadError
+from elf_pysandbox._records import field, record
 
 if TYPE_CHECKING:
     from elf_pysandbox_worker.wire.messages import Bundle
@@ -48,7 +48,7 @@ def hash_source(source: bytes) -> str:
     return str(digest.hexdigest())
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Sibling:
     """A module that travels with a tool's own.
 
@@ -72,7 +72,7 @@ class Sibling:
             object.__setattr__(self, "code_hash", hash_source(self.source))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ModuleContext:
     """A module as text, with everything of the same project that it needs.
 
@@ -226,6 +226,8 @@ class ModuleContext:
                 "recorded, so nothing of it is run. Pass accept_changes=True once you have looked at the "
                 "change"
             )
+        from dataclasses import replace
+
         siblings = tuple(replace(sibling, code_hash="") for sibling in self.siblings)
         return replace(self, siblings=siblings, code_hash="")
 

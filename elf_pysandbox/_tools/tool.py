@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from elf_pysandbox._errors import ConfigurationError, ToolNotFoundError
+from elf_pysandbox._records import record
 
 if TYPE_CHECKING:
     from elf_pysandbox._limits import Limits
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from elf_pysandbox._tools.wishes import Wishes
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Tool:
     """One callable with the module it lives in; equal when all of its content is.
 
@@ -74,6 +74,8 @@ class Tool:
         self, requirements: Sequence[str], requires_python: str = "", environment: str = "host"
     ) -> Tool:
         """Return this tool with requirements added to those its source names."""
+        from dataclasses import replace
+
         if isinstance(requirements, str) or not all(isinstance(item, str) for item in requirements):
             raise ConfigurationError(
                 f"requirements must be a list of requirement strings, not {requirements!r}"

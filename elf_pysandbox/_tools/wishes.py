@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._errors import ConfigurationError
 from elf_pysandbox._limits import Limits
-from elf_pysandbox._policy import DEFAULT_LAYERS, Files, LayerMode, Policy
+from elf_pysandbox._policy import DEFAULT_LAYERS, Files, Policy
+
+if TYPE_CHECKING:
+    from elf_pysandbox._policy import LayerMode
 
 _RANKS = ("off", "prefer", "require")
 
