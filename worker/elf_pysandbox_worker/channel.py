@@ -1,13 +1,14 @@
 """A blocking channel of the confined side: framed messages in and out, descriptors riding along.
 
 Decided here: how zygote, keeper and template read and write their channels. The worker's own channel is on
-the hot path and has its own code in `life`.
+the hot path and has its own code in `life`. All use `_socket`, the part of `socket` that is not about names,
+hosts and files: the rest is more to import than all of the confined side's own wire.
 """
 
 from __future__ import annotations
 
 import array
-import socket
+from _socket import CMSG_LEN, MSG_CTRUNC, SCM_RIGHTS, SOL_SOCKET, socket
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame
 
 _CHUNK = 1 << 16
 _MAX_FDS = 253  # SCM_MAX_FD of the kernel
+_ROOM = CMSG_LEN(_MAX_FDS * array.array("i").itemsize)
 _CONTROL_CAPS = FrameCaps(payload=256 << 20, total=256 << 20)
 
 
@@ -28,12 +30,12 @@ class Channel:
 
     Parameters
     ----------
-    sock : socket.socket
+    sock : _socket.socket
     kind : type
         The union of messages the peer may send.
     """
 
-    def __init__(self, sock: socket.socket, kind: Any) -> None:
+    def __init__(self, sock: socket, kind: Any) -> None:
         self.sock = sock
         self.descriptors: deque[int] = deque()
         self._inbox: deque[Any] = deque()
@@ -45,7 +47,7 @@ class Channel:
         data = b"".join(frame(messages.encode(message)))
         if descriptors:
             rights = array.array("i", descriptors)
-            sent = self.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            sent = self.sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, rights)])
             data = data[sent:]
         if data:
             self.sock.sendall(data)
@@ -65,9 +67,13 @@ class Channel:
         WireError
             The peer sent bytes that are no message of this channel.
         """
-        data, descriptors, flags, _address = socket.recv_fds(self.sock, _CHUNK, _MAX_FDS)
-        self.descriptors.extend(descriptors)
-        if flags & socket.MSG_CTRUNC:
+        data, ancillary, flags, _address = self.sock.recvmsg(_CHUNK, _ROOM)
+        for level, kind, payload in ancillary:
+            if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
+                rights = array.array("i")
+                rights.frombytes(payload[: len(payload) - len(payload) % rights.itemsize])
+                self.descriptors.extend(rights)
+        if flags & MSG_CTRUNC:
             # The order of descriptors is their meaning: with one missing, every later one would be mistaken.
             raise WireError("descriptors were lost: this process may not open so many")
         if not data:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
 import time
+from _socket import socket
 
 from elf_pysandbox_worker import isolation, template
 from elf_pysandbox_worker.channel import Channel
@@ -25,7 +25,7 @@ def run(confinement: Confinement, keeper_fd: int, template_fd: int) -> int:
     """Run one template from birth to end; returns the exit status of the keeper."""
     # waitpid(2) needs the default disposition; the zygote ignores SIGCHLD.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    channel = Channel(socket.socket(fileno=keeper_fd), None)
+    channel = Channel(socket(fileno=keeper_fd), None)
     # The template learns from the end of this pipe that its keeper died before PR_SET_PDEATHSIG was set.
     alive_read, alive_write = os.pipe()
     try:

@@ -20,9 +20,9 @@ import operator
 import os
 import select
 import signal
-import socket
 import sys
 import time
+from _socket import socket, socketpair
 from collections import deque
 
 from elf_pysandbox_worker import isolation, life, loading, serving, state
@@ -51,7 +51,7 @@ def main(confinement: Confinement, template_fd: int, alive_fd: int, layers: list
     """Run the template's life; never returns."""
     status = 1
     try:
-        channel = Channel(socket.socket(fileno=template_fd), ToTemplate)
+        channel = Channel(socket(fileno=template_fd), ToTemplate)
         status = _live(channel, confinement, alive_fd, layers)
     except (BrokenPipeError, ConnectionResetError):
         status = 0  # the host is gone
@@ -225,8 +225,10 @@ def _reserve(channel: Channel) -> int:
     two forks is a socket without a peer: to write there is an error.
     """
     if channel.sock.fileno() == serving.CHANNEL:
-        channel.sock = channel.sock.dup()
-    first, second = socket.socketpair()
+        moved = socket(fileno=os.dup(serving.CHANNEL))
+        channel.sock.close()
+        channel.sock = moved
+    first, second = socketpair()
     second.close()
     held = first.detach()
     if held == serving.CHANNEL:

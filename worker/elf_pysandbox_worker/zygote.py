@@ -10,8 +10,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import socket
 import sys
+from _socket import socket
 
 from elf_pysandbox_worker import keeper, loading
 from elf_pysandbox_worker.channel import Channel
@@ -24,7 +24,7 @@ def main(control_fd: int) -> None:
     # Children are waited for by nobody here; SIG_IGN makes the kernel reap them (wait(2), NOTES).
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = Channel(socket.socket(fileno=control_fd), ToZygote)
+    channel = Channel(socket(fileno=control_fd), ToZygote)
     while True:
         request = channel.receive()
         if request is None:

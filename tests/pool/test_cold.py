@@ -1,0 +1,62 @@
+"""What a program's first call waits for: what a zygote imports, and what of that comes later."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from elf_pysandbox import SandboxPool
+
+_ROOTS = [str(Path(__file__).parents[2] / "worker"), str(Path(msgspec.__file__).parents[1])]
+# What is left out on purpose: each is some hundredths of a start of an interpreter, most bring others along.
+_LEFT_OUT = """argparse ast asyncio dataclasses dis email importlib.metadata importlib.util inspect json logging
+msgspec._json_schema platform selectors shutil socket string subprocess tempfile textwrap threading tokenize traceback
+typing_extensions weakref"""
+
+
+def test_a_zygote_imports_nothing_that_its_first_template_can_do_without() -> None:
+    code = (
+        "import sys; sys.path.extend(sys.argv[1:]); from elf_pysandbox_worker import boot\n"
+        "boot._import_lean(); from elf_pysandbox_worker import zygote\n"
+        f"print(sorted(set({_LEFT_OUT!r}.split()) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, *_ROOTS], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+_TOOLS = """
+def later():
+    import msgspec, msgspec.inspect as inspect
+    from msgspec.json import Decoder
+    before = type(msgspec.toml).__name__
+    names = {"decode", "encode"} <= set(dir(msgspec.toml))
+    shape = type(inspect.type_info(int)).__name__
+    return before, names, type(msgspec.toml).__name__, Decoder(int).decode(b"1"), shape, msgspec.json.schema(int)
+
+def whole():
+    import platform, socket, sys, typing_extensions
+    return platform.python_version() in sys.version, hasattr(socket, "create_server"), bool(typing_extensions)
+"""
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> str:
+    (tmp_path / "looks.py").write_text(_TOOLS)
+    return f"{tmp_path}/looks.py"
+
+
+def test_parts_of_msgspec_that_only_tools_use_are_loaded_when_one_does(
+    native_pool: SandboxPool, tools: str
+) -> None:
+    told = native_pool.call(f"{tools}:later")
+    assert told == ("_Later", True, "module", 1, "IntType", {"type": "integer"})
+
+
+def test_a_tool_finds_what_the_zygote_left_out(native_pool: SandboxPool, tools: str) -> None:
+    assert native_pool.call(f"{tools}:whole") == (True, True, True)
