@@ -23,9 +23,10 @@ from elf_pysandbox._host.endings import Ending, Packed
 from elf_pysandbox._host.engine import Engine, engines, leave
 from elf_pysandbox._host.flight import Flight, Sink
 from elf_pysandbox._host.futures import CallFuture, Deadlines, Submitted
-from elf_pysandbox._host.launch import Launched
 from elf_pysandbox._host.processes import allow_descriptors
 from elf_pysandbox._host.route import Route
+from elf_pysandbox._host.templates import Template
+from elf_pysandbox._host.zygotes import Zygote
 from elf_pysandbox._outcome import Event, ItemEvent, Outcome, OutputEvent
 from elf_pysandbox._results import outcome_of, unpack_item
 from elf_pysandbox._tools.tool import Tool
@@ -97,16 +98,20 @@ class Calls:
     Parameters
     ----------
     max_workers, max_queued, max_templates : int
-    launched : Launched or None
-        A zygote that is starting.
+    ahead : (Zygote, Template or None) or None
+        A zygote that is starting, and a template that it was asked for.
     """
 
     def __init__(
-        self, max_workers: int, max_queued: int, max_templates: int, launched: Launched | None
+        self,
+        max_workers: int,
+        max_queued: int,
+        max_templates: int,
+        ahead: tuple[Zygote, Template | None] | None,
     ) -> None:
         self.engine = Engine(max_workers, max_queued, max_templates)
-        if launched is not None:
-            self.engine.adopt(launched)
+        if ahead is not None:
+            self.engine.adopt(*ahead)
         self.tools: dict[Any, Tool] = {}
         # The face does not import what these need; it finds them here.
         self.tool_type, self.request_type = Tool, Request

@@ -77,14 +77,17 @@ class SandboxPool(Executor):
         interpreter = interpreter_at(python) if python else own_interpreter()
         self._configure(policy or Policy(), limits or Limits(), interpreter)
         launched = _launch_early(interpreter)
-        # Imported while the zygote starts: each takes about as long as the other.
+        # Imported while the zygote starts: each takes about as long as the other. First what asks for a template: the
+        # request is there when the zygote is ready.
+        from elf_pysandbox._ahead import ask
+
+        ahead = ask(launched, self._policy, self._limits, workers, interpreter) if launched else None
         import weakref
 
         from elf_pysandbox._calls import Calls
 
         _become_executor()
-
-        self._calls = Calls(workers, max_queued, max_templates, launched)
+        self._calls = Calls(workers, max_queued, max_templates, ahead)
         # Views, streams and submitted calls share it: the engine lives as long as any of them.
         self._finalizer = weakref.finalize(self._calls, self._calls.engine.close_soon)
         self._finalizer.atexit = False  # `_calls` closes what is left then, and waits for it

@@ -20,11 +20,11 @@ from elf_pysandbox._host import processes
 from elf_pysandbox._host.endings import Ending
 from elf_pysandbox._host.farewells import Farewells
 from elf_pysandbox._host.flight import RAISE_LIMIT, SETTLED, Flight
-from elf_pysandbox._host.launch import Launched, launch
+from elf_pysandbox._host.launch import launch
 from elf_pysandbox._host.outbox import Outbox
 from elf_pysandbox._host.route import Route
 from elf_pysandbox._host.supervisor import CONFINE_S, Supervisor
-from elf_pysandbox._host.templates import Template, WorkerChannel
+from elf_pysandbox._host.templates import Template, WorkerChannel, ask_for
 from elf_pysandbox._host.zygotes import Starts, Zygote
 from elf_pysandbox_worker.wire.errors import WireError
 from elf_pysandbox_worker.wire.messages import Confinement, LayerReport, encode
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS})
 _FAREWELL_S = 10.0  # for the kernel to end all namespaces on a busy machine
+_WARM_AFTER_S = 0.1  # from when a template loaded, if its first call lasts as long
 _RESERVED = 4  # confinements of late for which a blank template waits
 
 engines: weakref.WeakSet[Engine] = weakref.WeakSet()  # all of this process
@@ -71,15 +72,17 @@ class Engine:
         self._templates: OrderedDict[Hashable, Template] = OrderedDict()
         self._reserve: dict[tuple[str, str, bytes], list[Template]] = {}
         self._live: set[Template] = set()
+        self._ahead: Template | None = None
         # Channels in use. Held here, too: a reader that is collected as garbage must not take an open socket along.
         self._leased: set[WorkerChannel] = set()
         self._farewells = Farewells()
-        self.closed = False
         # Held by whoever closes the pool, to the end: the second to come waits for the first.
         self._closing = threading.RLock()
         self._closes = self._over = False
         self.owner = os.getpid()
-        self.forgotten = False  # in a forked child: everything here is another process's
+        self.closed = self.forgotten = (
+            False  # the second: in a forked child: everything here is another process's
+        )
         self.why_closed = "this pool was shut down; make a new one"
         self.calls: Counter[str] = Counter()
         self.restarts = 0
@@ -87,12 +90,15 @@ class Engine:
         self.supervisor = Supervisor(self)
         engines.add(self)
 
-    def adopt(self, launched: Launched) -> None:
-        """Take over the zygote that was started before the engine was there."""
+    def adopt(self, zygote: Zygote, blank: Template | None) -> None:
+        """Take over what was started before the engine was there: a zygote, and a template that it was asked for."""
         with self._lock:
-            zygote = self._zygotes[launched.python] = Zygote(launched)
+            self._zygotes[zygote.python] = zygote
             self._starts.count()
             self.supervisor.watch_zygote(zygote)
+            if blank is not None:
+                self._live.add(blank)
+                self._ahead = blank
 
     # -- admission ----------------------------------------------------------------------------------
 
@@ -155,8 +161,11 @@ class Engine:
             flight.detach()
         if channel is not None:
             channel.end()
-        if template is not None and template.low and not template.ended:
-            self.supervisor.refill(template)
+        if template is not None and not template.ended:
+            if begun:
+                self.warm(template)
+            if template.low:
+                self.supervisor.refill(template)
         if admitted is not None:
             admitted.notify()
 
@@ -205,6 +214,7 @@ class Engine:
             return template
 
     def _start_template(self, route: Route) -> Template:
+        self._take_ahead()
         template = self._loaded_from_reserve(route)
         if template is None:
             template = self._spawn(route.python, route.roots, route.confinement)
@@ -225,6 +235,14 @@ class Engine:
         self._retire_unused(template)
         return template
 
+    def _take_ahead(self) -> None:
+        """Put the template that was asked for ahead in reserve; at the first call, as watching it starts the thread."""
+        blank, self._ahead = self._ahead, None
+        if blank is not None:
+            blank.started = time.monotonic()
+            self._reserve[blank.python, blank.profile, encode(blank.confinement)] = [blank]
+            self.supervisor.watch(blank)
+
     def _loaded_from_reserve(self, route: Route) -> Template | None:
         """Take a blank template that waits; one that died while it waited is passed over."""
         reserve = self._reserve.get((route.python, route.load.profile, encode(route.confinement)), [])
@@ -240,28 +258,16 @@ class Engine:
 
     def _spawn(self, python: str, roots: Sequence[str], confinement: Confinement) -> Template:
         try:
-            template = self._ask_for_template(python, roots, confinement)
+            template = ask_for(self._zygote(python, roots), confinement)
         except OSError as error:
             if error.errno in _OUT_OF_DESCRIPTORS:
                 raise
             # It died since it was last used; its templates live on, it alone is replaced.
             self.zygote_gone(python)
-            template = self._ask_for_template(python, roots, confinement)
+            template = ask_for(self._zygote(python, roots), confinement)
         template.python, template.roots = python, roots
         self._live.add(template)
         self.supervisor.watch(template)
-        return template
-
-    def _ask_for_template(self, python: str, roots: Sequence[str], confinement: Confinement) -> Template:
-        zygote = self._zygote(python, roots)
-        template = Template(confinement, "blank")
-        template.given_away = True
-        try:
-            zygote.spawn(confinement, template.keeper_far, template.control_far)
-        except OSError:
-            template.end()
-            raise
-        template.zygote = zygote
         return template
 
     def _zygote(self, python: str, roots: Sequence[str]) -> Zygote:
@@ -283,9 +289,10 @@ class Engine:
                 zygote.close()
 
     def warm(self, like: Template) -> None:
-        """Start a blank template in reserve for the next tool, unless one waits already."""
-        if self.max_templates == 1:
-            return  # the next tool is in no hurry: this one has to go for it
+        """Start a blank template in reserve for the next tool, unless one waits already; once for each template."""
+        if like.warmed or self.max_templates == 1:
+            return  # with one, the next tool is in no hurry: this one has to go for it
+        like.warmed = True
         with self._lock:
             recipe = (like.python, like.profile, encode(like.confinement))
             waiting = [template for template in self._reserve.pop(recipe, ()) if not template.ended]
@@ -296,6 +303,7 @@ class Engine:
             if self.closed or waiting or not like.usable:
                 return
             try:
+                self._zygote(like.python, like.roots).prepare(like.profile)
                 template = self._spawn(like.python, like.roots, like.confinement)
                 waiting.append(template)
                 template.prepare(like.profile)
@@ -391,13 +399,13 @@ class Engine:
                 processes.kill(template.pidfd)
 
     def template_loaded(self, template: Template) -> None:
-        """Take note that a template serves; start the next blank one, now that nobody waits for this."""
+        """Take note that a template serves; the next blank one is started when its first call ended, or lasts."""
         with self._lock:
             template.loaded, template.heard_at = True, time.monotonic()
             flights = list(template.waiting)
         for flight in flights:
             flight.notify()
-        self.warm(template)
+        self.supervisor.at(time.monotonic() + _WARM_AFTER_S, lambda: self.warm(template))
 
     def template_gone(self, template: Template) -> None:
         """Take note that a template ended; calls that had not begun start anew, the others learn of it."""
@@ -521,9 +529,8 @@ class Engine:
     def process_ids(self) -> list[int]:
         """Return the pids of zygotes and templates, for tests and operators."""
         with self._lock:
-            return [zygote.pid for zygote in self._zygotes.values()] + [
-                template.pid for template in self._live if template.pid
-            ]
+            templates = [template.pid for template in self._live if template.pid]
+            return [zygote.pid for zygote in self._zygotes.values()] + templates
 
     def forget(self) -> None:
         """Let go of the parent's pool in a forked child: its processes must neither live nor die by what this one does.

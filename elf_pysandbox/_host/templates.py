@@ -44,6 +44,19 @@ _CONTROL_CAPS = FrameCaps(payload=1 << 20, total=1 << 20, buffers=0)
 _UNREAD = 32  # messages that may wait for room in a template's channel
 
 
+def ask_for(zygote: Zygote, confinement: Confinement) -> Template:
+    """Ask a zygote for a blank template; OSError when it is gone, or no channels can be made."""
+    template = Template(confinement, "blank")
+    template.given_away = True
+    try:
+        zygote.spawn(confinement, template.keeper_far, template.control_far)
+    except OSError:
+        template.end()
+        raise
+    template.zygote = zygote
+    return template
+
+
 class WorkerChannel:
     """The host's end of one worker's channel; `pidfd` is known once the worker is ready."""
 
@@ -110,7 +123,7 @@ class Template:
         self.layers: tuple[LayerReport, ...] = ()
         self.state, self.keeper_state = state.CONFINING, state.STARTING
         self.blank = self.loaded = False
-        self.deaf = False
+        self.deaf = self.warmed = False
         self.ended = False
         self.verdict: Ending | None = None
         # Why no more calls come here though it lives: it stands still. Those it serves already go on.

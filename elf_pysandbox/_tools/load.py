@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from elf_pysandbox._errors import ConfigurationError, ModuleLoadError, ToolNotFoundError
@@ -73,6 +72,8 @@ def load(
     """
     tool = _load(target, python_path, name)
     if not strict:
+        from dataclasses import replace
+
         tool = replace(tool, strict=False)
     if requirements or requires_python or environment != "host":
         return tool.needing(requirements, requires_python, environment)

@@ -1,0 +1,36 @@
+"""The first blank template, asked for before there is an engine: it is made while the host imports the rest.
+
+It is confined as calls under the pool's own policy and limits are, so that the first of them finds it in reserve. Where
+the first call is of another kind, it waits there for one that is not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from elf_pysandbox._errors import ConfigurationError
+from elf_pysandbox._host.templates import Template, ask_for
+from elf_pysandbox._host.zygotes import Zygote
+from elf_pysandbox._route import confinement_of
+
+if TYPE_CHECKING:
+    from elf_pysandbox._host.launch import Launched
+    from elf_pysandbox._interpreter import Interpreter
+    from elf_pysandbox._limits import Limits
+    from elf_pysandbox._policy import Policy
+
+
+def ask(
+    launched: Launched, policy: Policy, limits: Limits, max_workers: int, interpreter: Interpreter
+) -> tuple[Zygote, Template | None]:
+    """Return the zygote that was launched, and the template it is asked for, if it can be."""
+    zygote = Zygote(launched)
+    if policy.profile == "trusted":
+        return zygote, None
+    try:
+        confinement = confinement_of(policy, limits, max_workers, interpreter)
+        template = ask_for(zygote, confinement)
+    except (ConfigurationError, OSError):
+        return zygote, None  # the first call that needs one meets the same error and tells it
+    template.python, template.roots, template.profile = interpreter.python, interpreter.roots, policy.profile
+    return zygote, template
