@@ -6,6 +6,7 @@ the first call is of another kind, it waits there for one that is not.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from elf_pysandbox._errors import ConfigurationError
@@ -33,4 +34,6 @@ def ask(
     except (ConfigurationError, OSError):
         return zygote, None  # the first call that needs one meets the same error and tells it
     template.python, template.roots, template.profile = interpreter.python, interpreter.roots, policy.profile
+    with suppress(OSError):
+        template.prepare(policy.profile)
     return zygote, template

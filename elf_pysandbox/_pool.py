@@ -79,6 +79,9 @@ class SandboxPool(Executor):
         launched = _launch_early(interpreter)
         # Imported while the zygote starts: each takes about as long as the other. First what asks for a template: the
         # request is there when the zygote is ready.
+        from elf_pysandbox_worker.wire.lean import import_msgspec
+
+        import_msgspec()
         from elf_pysandbox._ahead import ask
 
         ahead = ask(launched, self._policy, self._limits, workers, interpreter) if launched else None
