@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from elf_pysandbox_worker.errors import ToolMissing
 from elf_pysandbox_worker.wire.messages import Load
@@ -24,7 +26,7 @@ Converter = Callable[
 ]
 
 
-class Target(NamedTuple):
+class Target(Struct, frozen=True):
     """What a path names: the callable, how it runs, how its arguments are converted first."""
 
     function: Callable[..., Any]

@@ -118,7 +118,7 @@ def _why(name: str, usual: _Answer, missing: Missing | None, report: LayerReport
     if culprit == name:
         return reason, usual.remedy
     if missing is not None:
-        return missing
+        return missing.reason, missing.remedy
     return f"{NOT_APPLIED}{culprit} is missing, and nothing runs without it", ""
 
 

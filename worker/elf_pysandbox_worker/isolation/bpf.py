@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+_pack = struct.Struct("=HBBI").pack
 _LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _JUMP = 0x05  # BPF_JMP | BPF_JA
 _JUMP_EQUAL = 0x15
@@ -90,14 +91,13 @@ class Program:
         code, then, otherwise, value = line
         if code == _JUMP:
             assert then is not None
-            return struct.pack("=HBBI", code, 0, 0, self._distance(at, then))
-        distances = [self._distance(at, target) for target in (then, otherwise)]
-        if max(distances) > 255:
+            return _pack(code, 0, 0, self._labels[then] - at - 1)
+        # A template may have to wait for these lines: most instructions jump on one condition, or not at all.
+        yes = 0 if then is None else self._labels[then] - at - 1
+        no = 0 if otherwise is None else self._labels[otherwise] - at - 1
+        if yes > 255 or no > 255:
             raise ValueError(f"instruction {at} jumps too far: {line}")
-        return struct.pack("=HBBI", code, *distances, value)
-
-    def _distance(self, at: int, target: str | None) -> int:
-        return 0 if target is None else self._labels[target] - at - 1
+        return _pack(code, yes, no, value)
 
     def __len__(self) -> int:
         return len(self._lines)

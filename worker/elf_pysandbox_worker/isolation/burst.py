@@ -18,13 +18,14 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.syscalls import MACHINE, NUMBERS
 
 
-class Call(NamedTuple):
+class Call(Struct, frozen=True):
     """One system call.
 
     Attributes

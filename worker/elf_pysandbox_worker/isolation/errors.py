@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 
-class Missing(NamedTuple):
+class Missing(Struct, frozen=True):
     """Why a layer cannot be had here, and what to do about it."""
 
     reason: str

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from elf_pysandbox_worker.wire.messages import Confinement
 
 _LINKS_FOLLOWED = 40  # as the kernel's own limit (path_resolution(7))
 
 
-class Grants(NamedTuple):
+class Grants(Struct, frozen=True):
     """What a confinement grants, as real paths.
 
     Attributes

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from elf_pysandbox_worker.isolation.bpf import Program, high, low
 
 
-class Features(NamedTuple):
+class Features(Struct, frozen=True):
     """What the allowlist depends on.
 
     Attributes

@@ -14,8 +14,7 @@ def _table(text: str) -> dict[str, int]:
     return {name: int(number) for name, _, number in (item.partition(":") for item in text.split())}
 
 
-X86_64 = _table(
-    """
+_X86_64 = """
     read:0 write:1 open:2 close:3 stat:4 fstat:5 lstat:6 poll:7 lseek:8 mmap:9 mprotect:10 munmap:11
     brk:12 rt_sigaction:13 rt_sigprocmask:14 rt_sigreturn:15 ioctl:16 pread64:17 pwrite64:18 readv:19
     writev:20 access:21 pipe:22 select:23 sched_yield:24 mremap:25 msync:26 mincore:27 madvise:28
@@ -73,10 +72,8 @@ X86_64 = _table(
     futex_wake:454 futex_wait:455 futex_requeue:456 statmount:457 listmount:458 lsm_get_self_attr:459
     lsm_set_self_attr:460 lsm_list_modules:461 mseal:462
     """
-)
 
-AARCH64 = _table(
-    """
+_AARCH64 = """
     io_setup:0 io_destroy:1 io_submit:2 io_cancel:3 io_getevents:4 setxattr:5 lsetxattr:6 fsetxattr:7
     getxattr:8 lgetxattr:9 fgetxattr:10 listxattr:11 llistxattr:12 flistxattr:13 removexattr:14
     lremovexattr:15 fremovexattr:16 getcwd:17 lookup_dcookie:18 eventfd2:19 epoll_create1:20
@@ -131,11 +128,10 @@ AARCH64 = _table(
     futex_wake:454 futex_wait:455 futex_requeue:456 statmount:457 listmount:458 lsm_get_self_attr:459
     lsm_set_self_attr:460 lsm_list_modules:461 mseal:462
     """
-)
 
 LAST_KNOWN = 462
 """Numbers past this one did not exist when the tables were written."""
 
 MACHINE = os.uname().machine
-NUMBERS: dict[str, int] = {"x86_64": X86_64, "aarch64": AARCH64}.get(MACHINE, {})
+NUMBERS = _table({"x86_64": _X86_64, "aarch64": _AARCH64}.get(MACHINE, ""))
 """The table of this machine; empty on a machine that is not supported."""
