@@ -141,9 +141,9 @@ def in_flight(
 _FORKS = """
 import gc, os, sys, time
 sys.path.extend(sys.argv[1:])
-sys.modules["typing_extensions"] = None
-from elf_pysandbox_worker import zygote, native
-del sys.modules["typing_extensions"]
+from elf_pysandbox_worker import boot
+boot.import_all()
+from elf_pysandbox_worker import native
 gc.collect(); gc.freeze()
 fork, leave, wait, clock = os.fork, os._exit, os.waitpid, time.perf_counter
 for line in sys.stdin:

@@ -21,7 +21,7 @@ def main(control_fd: int) -> None:
     os.closerange(control_fd + 1, 1 << 20)
     os.chdir("/")
     gc.disable()
-    lean.import_msgspec(_LATER)
+    import_all()
     from elf_pysandbox_worker import zygote
 
     # What exists now lives as long as any process forked from this one: no collection need look at it again. The one
@@ -29,3 +29,9 @@ def main(control_fd: int) -> None:
     gc.freeze()
     gc.enable()
     zygote.main(control_fd)
+
+
+def import_all() -> None:
+    """Import what a zygote consists of."""
+    lean.import_msgspec(_LATER)
+    from elf_pysandbox_worker import zygote  # noqa: F401
