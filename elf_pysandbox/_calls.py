@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from elf_pysandbox._errors import InvalidArgumentsError, ModuleLoadError, PoolClosedError
+from elf_pysandbox._host.abandon import leave
 from elf_pysandbox._host.blocking import BlockingWait
 from elf_pysandbox._host.endings import Ending, Packed
-from elf_pysandbox._host.engine import Engine, engines, leave
+from elf_pysandbox._host.engine import Engine, engines
 from elf_pysandbox._host.flight import Flight, Sink
 from elf_pysandbox._host.futures import CallFuture, Deadlines, Submitted
 from elf_pysandbox._host.processes import allow_descriptors

@@ -7,8 +7,9 @@ import time
 import weakref
 from collections.abc import Callable
 
+from elf_pysandbox._host.abandon import leave
 from elf_pysandbox._host.endings import Ending
-from elf_pysandbox._host.engine import Engine, leave
+from elf_pysandbox._host.engine import Engine
 from elf_pysandbox._host.flight import Flight
 
 

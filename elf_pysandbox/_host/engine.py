@@ -6,9 +6,9 @@ it, which is safe because no write here can block: what has no room waits in an 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import sys
 import threading
 import time
 import weakref
@@ -38,15 +38,6 @@ _WARM_AFTER_S = 0.1  # from when a template loaded, if its first call lasts as l
 _RESERVED = 4  # confinements of late for which a blank template waits
 
 engines: weakref.WeakSet[Engine] = weakref.WeakSet()  # all of this process
-
-
-def leave(flight: Flight) -> None:
-    """End a call whose reader is gone; at once, unless garbage is collected in the middle of something here."""
-    if sys.is_finalizing():
-        return  # everything has been closed; a thread that was stopped for good may hold any lock
-    held = any(engine.is_held() for engine in list(engines))
-    if not held or not flight.engine.supervisor.run_if_running(flight.cancel):
-        flight.cancel()
 
 
 class Engine:
@@ -289,11 +280,15 @@ class Engine:
                 zygote.close()
 
     def warm(self, like: Template) -> None:
-        """Start a blank template in reserve for the next tool, unless one waits already; once for each template."""
-        if like.warmed or self.max_templates == 1:
-            return  # with one, the next tool is in no hurry: this one has to go for it
+        """Have a template keep workers to spare, and a blank one wait in reserve; once, when its first call ended."""
+        if like.warmed:
+            return
         like.warmed = True
         with self._lock:
+            with contextlib.suppress(OSError):  # it is gone: the next lease finds out
+                like.aim()
+            if self.max_templates == 1:
+                return  # the next tool is in no hurry: this one has to go for it
             recipe = (like.python, like.profile, encode(like.confinement))
             waiting = [template for template in self._reserve.pop(recipe, ()) if not template.ended]
             self._reserve[recipe] = waiting  # the latest last

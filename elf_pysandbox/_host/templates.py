@@ -202,7 +202,9 @@ class Template:
 
     def aim(self) -> None:
         """Tell the template how many workers to keep alive, when that changed enough to matter."""
-        want = min(self.in_flight + _SPARE, self.confinement.workers)
+        # Until its first call has ended, workers to spare would only be forked beside the one that this waits for.
+        spare = _SPARE if self.warmed else max(1 - self.in_flight, 0)
+        want = min(self.in_flight + spare, self.confinement.workers)
         if want > self._target:
             # Growing demand grows on: half as much again spares most of the messages.
             self._target = min(want + want // 2, self.confinement.workers)
