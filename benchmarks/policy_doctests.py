@@ -40,6 +40,9 @@ _importers: list[Any] = []
 Run = Callable[[str, dict[str, Any]], None]
 
 
+plain_namespace = vars  # what the policy puts in its place for libraries shows no tool's `__builtins__`
+
+
 def docstrings(source: bytes) -> Iterator[tuple[str, str]]:
     """Yield (name, text) of every docstring with examples, from the source: nothing of the module is run."""
     for number, node in enumerate(ast.walk(ast.parse(source))):
@@ -147,8 +150,9 @@ def load_restricted(name: str, files: dict[str, pathlib.Path]) -> dict[str, Any]
                 if file.name == name:
                     raise
                 # A sibling that the policy refuses runs as plain Python, so that this module's examples count.
-                vars(module)["__builtins__"] = builtins
-                exec(compile(file.source, file.path, "exec", dont_inherit=True), vars(module))
+                space = plain_namespace(module)
+                space["__builtins__"] = builtins
+                exec(compile(file.source, file.path, "exec", dont_inherit=True), space)
 
         def refusal(self, name: str) -> None:
             return None
