@@ -40,9 +40,6 @@ _importers: list[Any] = []
 Run = Callable[[str, dict[str, Any]], None]
 
 
-plain_namespace = vars  # what the policy puts in its place for libraries shows no tool's `__builtins__`
-
-
 def docstrings(source: bytes) -> Iterator[tuple[str, str]]:
     """Yield (name, text) of every docstring with examples, from the source: nothing of the module is run."""
     for number, node in enumerate(ast.walk(ast.parse(source))):
@@ -123,12 +120,13 @@ class BundleFinder:
         own = name in self._importer._files and name.partition(".")[0] not in sys.stdlib_module_names
         return ModuleSpec(name, self) if own else None  # type: ignore[arg-type]
 
-    def create_module(self, spec: ModuleSpec) -> Any:
-        """Load it, or return it where it is loaded."""
-        return self._importer._tool_module(spec.name)
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Load it, where it is not loaded; what the machinery makes and writes to is another one."""
+        self._importer._tool_module(spec.name)
 
     def exec_module(self, module: Any) -> None:
-        """Do nothing: it has run."""
+        """Put the bundle's own module in the place of that one."""
+        sys.modules[module.__name__] = self._importer._tool_module(module.__name__)
 
     def get_data(self, path: str) -> bytes:
         """Return a file of the package (`pkgutil.get_data`)."""
@@ -139,18 +137,19 @@ def load_restricted(name: str, files: dict[str, pathlib.Path]) -> dict[str, Any]
     """Load a module under the language policy, with every import permitted: what is compared is the language."""
     from elf_pysandbox_worker.restricted import PolicyDenied, importer, shadows
     from elf_pysandbox_worker.restricted.state import STATE
+    from elf_pysandbox_worker.restricted.views import namespace_of
     from elf_pysandbox_worker.wire.messages import Bundle, SourceFile
 
     class OpenImporter(importer.Importer):
         def _run(self, module: types.ModuleType, file: SourceFile) -> None:
-            module.__spec__.loader = sys.meta_path[0]  # type: ignore[union-attr,assignment]
+            space = namespace_of(module)
+            space["__spec__"].loader = sys.meta_path[0]
             try:
                 super()._run(module, file)
             except PolicyDenied:
                 if file.name == name:
                     raise
                 # A sibling that the policy refuses runs as plain Python, so that this module's examples count.
-                space = plain_namespace(module)
                 space["__builtins__"] = builtins
                 exec(compile(file.source, file.path, "exec", dont_inherit=True), space)
 

@@ -148,6 +148,23 @@ PROGRAMS = {
             return lazy.thing, lazy.os, lazy.calls, hasattr(lazy, "_no"), Frozen().x, vars(Frozen()), lazy.__dict__ == {"calls": ["thing", "os"]}
         # ('THING', 'OS', ['thing', 'os'], False, 1, {'x': 1}, True)
     """,
+    "a class that swaps the namespace of its instances whenever they are read": """
+        class PerReader:
+            def __init__(self): object.__setattr__(self, "spaces", {1: {"x": 1}, 2: {"x": 2}})
+            def __getattribute__(self, name):
+                if name == "spaces": return object.__getattribute__(self, name)
+                space = self.spaces[reader]
+                object.__setattr__(self, "__dict__", dict(space, spaces=self.spaces))
+                return object.__getattribute__(self, name)
+        reader = 1
+        def run():
+            global reader
+            one = PerReader()
+            first = one.x
+            reader = 2
+            return first, one.x
+        # (1, 2)
+    """,
     "async code: comprehension, context, generator, tasks and timeouts": """
         import asyncio, contextlib
         @contextlib.asynccontextmanager

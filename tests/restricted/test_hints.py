@@ -103,6 +103,7 @@ WRITTEN_IN_PLACE = {
     },
     "importer.py": {"Add "},
     "namespace.py": {"Open the file by its path."},
+    "views.py": {"Give the module a `__getattr__` (PEP 562)."},
 }
 
 

@@ -9,6 +9,7 @@ import builtins
 import collections
 import importlib
 import json
+import operator
 import os
 import sys
 import types
@@ -33,6 +34,8 @@ _ctypes socket _socket shutil signal gc code codeop runpy pkgutil multiprocessin
 # String functions of posixpath that 3.13 writes in C, and a tuple of numbers.
 PURE = ("_path_normpath", "_path_splitroot_ex", "stat_result")
 PUBLISHED_FUNCTIONS: set[int] = set()
+READERS = (operator.attrgetter, operator.methodcaller)
+SLOTS = (types.WrapperDescriptorType, types.MethodWrapperType)
 
 
 def forbidden(value: object) -> str | None:
@@ -41,8 +44,16 @@ def forbidden(value: object) -> str | None:
         return "module"
     if isinstance(value, (types.FrameType, types.CodeType)):
         return type(value).__name__
-    if isinstance(value, dict) and ("__builtins__" in value or value is sys.modules):
+    if isinstance(value, dict) and (
+        "__builtins__" in value or "__build_class__" in value or value is sys.modules
+    ):
         return "namespace"
+    if value in READERS if isinstance(value, type) else isinstance(value, READERS):
+        return "reader of any name"
+    if isinstance(value, SLOTS) and value.__name__ in names.ACCESSOR_NAMES:
+        return "reader of any name"
+    if isinstance(value, types.GetSetDescriptorType) and value.__name__ == "__dict__":
+        return "reader of namespaces"
     if isinstance(value, types.BuiltinFunctionType) and value.__module__ == "builtins":
         real = vars(builtins).get(value.__name__)
         return "builtin" if real is value and id(value) not in PUBLISHED_FUNCTIONS else None

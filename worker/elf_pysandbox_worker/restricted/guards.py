@@ -16,9 +16,14 @@ from typing import Any
 from elf_pysandbox_worker.restricted import names
 from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, finding
 from elf_pysandbox_worker.restricted.formatting import safe_format_method
+from elf_pysandbox_worker.restricted.patterns import check_match_args
 from elf_pysandbox_worker.restricted.state import STATE
-from elf_pysandbox_worker.restricted.untouched import dict_of, mro_of
-from elf_pysandbox_worker.restricted.views import class_namespace, module_namespace
+from elf_pysandbox_worker.restricted.views import (
+    ModuleNamespace,
+    check_module_write,
+    class_namespace,
+    module_namespace,
+)
 
 _real_getattr = getattr
 _real_setattr = setattr
@@ -87,6 +92,12 @@ class Formatted:
         self.format = guarded_getattr(obj, "format")
 
 
+def only_text(space: Any) -> dict[str, Any]:
+    """Return a namespace of the caller's as a dict of plain text: other keys could compare equal to what they like."""
+    named = {str.__str__(key): value for key, value in dict(space).items() if isinstance(key, str)}
+    return {name: value for name, value in named.items() if names.GUARD_OPEN not in name}
+
+
 def visible(names_of_scope: Any) -> Any:
     """Take the compiler's own variables out of what `locals()` or `dir()` gave."""
     if isinstance(names_of_scope, list):
@@ -107,7 +118,7 @@ def guarded_setattr(obj: Any, name: str, value: Any) -> None:
     """Assign an attribute by a name that is not refused; the builtin `setattr` of tool code."""
     name = plain_text(name)
     if name == "__match_args__":
-        _check_match_args(value, type(obj) is type)
+        check_match_args(value, type(obj) is type)
     else:
         _check_write(name)
     _real_setattr(obj, name, value)
@@ -116,13 +127,13 @@ def guarded_setattr(obj: Any, name: str, value: Any) -> None:
 def dataclass_setattr(cls: Any, name: str, value: Any) -> None:
     """Assign what `dataclasses` writes: field names may be guarded ones, unless one is a module of a base class.
 
-    A pattern that would read such a name is refused where it stands (`guarded_pattern_class`).
+    A pattern that would read such a name is refused where it stands (`patterns.guarded_pattern_class`).
     """
     if name == "__match_args__" and type(value) is tuple:
         for field in value:
             guarded = type(field) is str and names.decide(field) == names.GUARDED
             if not guarded or is_raw(_real_getattr(cls, field, None)):
-                _check_match_args((field,))
+                check_match_args((field,))
         _real_setattr(cls, name, value)
     else:
         guarded_setattr(cls, name, value)
@@ -158,63 +169,6 @@ def guarded_vars(obj: Any = _NO_ARGUMENT) -> Any:
         raise TypeError("vars() argument must have __dict__ attribute") from None
 
 
-def guarded_pattern_class(cls: Any) -> Any:
-    """Return the class of a positional class pattern when its `__match_args__` names nothing that is guarded.
-
-    The names are looked up without running code of the class, and the pattern then uses this very object:
-    neither the class nor the names can change in between, because writing `__match_args__` is refused.
-    """
-    if not isinstance(cls, type):
-        return cls
-    metas = mro_of(type(cls))
-    for meta in metas:
-        computed = not _METACLASS_NAMES.isdisjoint(dict_of(meta))
-        if computed and not _is_of_library(meta):
-            _deny_pattern(f"The metaclass {type.__repr__(meta)} computes attributes of {type.__repr__(cls)}.")
-    for base in mro_of(cls):
-        space = dict_of(base)
-        if base.__flags__ & _HEAP_TYPE and {*map(type, space)} != {str}:
-            _deny_pattern("A name in the class is no plain text.")  # it could compare as it likes
-        if "__match_args__" in space:
-            _check_match_args(space["__match_args__"], type(cls) is type)
-            break
-    return cls
-
-
-_METACLASS_NAMES = frozenset({"__match_args__", "__getattribute__", "__getattr__"})
-
-
-def _is_of_library(meta: type) -> bool:
-    """Tell whether a metaclass is `type`, or one of the library's: by what it is, not by what it says."""
-    if meta is type or meta is object:
-        return True
-    for home in ("enum", "abc", "typing"):
-        module = sys.modules.get(home)
-        if module is not None and any(meta is value for value in vars(module).values()):
-            return True
-    return False
-
-
-def _check_match_args(value: Any, own_instances: bool = False) -> None:
-    """Refuse names that need a guard.
-
-    `obj` is risky on exceptions that the interpreter raised; a class whose instances are its own matches none of them.
-    """
-    if type(value) is not tuple:
-        _deny_pattern("`__match_args__` must be a tuple.")
-    for name in value:
-        harmless = type(name) is str and (
-            names.decide(name) == names.PLAIN or (own_instances and name == "obj")
-        )
-        if not harmless:
-            _deny_pattern(f"`__match_args__` names {name!r}.")
-
-
-def _deny_pattern(message: str) -> None:
-    if not STATE.permits("__match_args__", message, ""):
-        raise DeniedAttribute([finding("PSB403", message)])
-
-
 def _check_write(name: str) -> None:
     if name in names.REFUSED_WRITES or names.GUARD_OPEN in name:
         message, hint = names.refusal(name)
@@ -237,7 +191,7 @@ def is_raw(value: Any) -> bool:
     if kind in _DESCRIPTOR_TYPES:
         # `type(len).__self__` gives the descriptor, and `__get__` then reads without the guard.
         return not value.__objclass__.__flags__ & _HEAP_TYPE or issubclass(value.__objclass__, type)
-    return kind is dict and ("__builtins__" in value or value is sys.modules)
+    return kind is dict and ("__builtins__" in value or "__build_class__" in value or value is sys.modules)
 
 
 def admit(obj: Any, name: str, value: Any) -> Any:
@@ -264,15 +218,16 @@ def _format(obj: Any, name: str, value: Any) -> Any:
 
 
 def _namespace(obj: Any, name: str, value: Any) -> Any:
-    if type(value) in _DESCRIPTOR_TYPES:
-        return _not_raw(obj, name, value)
-    if isinstance(obj, type):
-        if type(value) is not types.MappingProxyType:
-            return _not_raw(obj, name, value)
+    """Guard `__dict__` by what it is: `super(…)` and `GenericAlias` objects hand out that of another object."""
+    kind = type(value)
+    if kind is types.MappingProxyType:
         return class_namespace(obj, value, admit)
-    if isinstance(obj, types.ModuleType):
+    if kind is types.GetSetDescriptorType:
+        # Of any class: its `__get__` gives the namespace of a module that is an instance of a subclass.
+        return _DICT
+    if kind is dict and issubclass(type(obj), types.ModuleType):
         return module_namespace(value)
-    return _not_raw(obj, name, value)
+    return value if kind is ModuleNamespace else _not_raw(obj, name, value)
 
 
 def _accessor(obj: Any, name: str, value: Any) -> Any:
@@ -301,14 +256,21 @@ def _checked_writer(writer: Callable[..., Any]) -> Callable[..., Any]:
         rest = args[1:] if unbound else args
         if rest:
             name = plain_text(rest[0])
+            written = args[0] if unbound else writer.__self__  # type: ignore[attr-defined]
+            if issubclass(type(written), types.ModuleType):  # `isinstance` would ask the object for its class
+                check_module_write(name)
             if name == "__match_args__" and len(rest) == 2:
-                _check_match_args(rest[1])
+                check_match_args(rest[1])
             else:
                 _check_write(name)
             rest = (name, *rest[1:])
         return writer(*args[:1], *rest) if unbound else writer(*rest)
 
     return checked
+
+
+_DICT = property(guarded_vars)
+"""What `vars(cls)["__dict__"]` is."""
 
 
 def _state(obj: Any, name: str, value: Any) -> Any:
@@ -342,7 +304,11 @@ def _without_raw(state: Any) -> Any:
         return tuple(map(_without_raw, state))
     if type(state) is not dict:
         return state
-    return {key: item for key, item in state.items() if not is_raw(item)}
+    return {key: item for key, item in state.items() if not _is_hidden(key, item)}
+
+
+def _is_hidden(key: Any, item: Any) -> bool:
+    return is_raw(item) or (type(key) is str and names.decide(key) == names.REFUSED)
 
 
 def _operator_helper(obj: Any, name: str, value: Any) -> Any:

@@ -20,6 +20,7 @@ from elf_pysandbox_worker.restricted.compiler import compile_module, source_text
 from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, DeniedImport, DeniedModule, finding
 from elf_pysandbox_worker.restricted.namespace import module_builtins
 from elf_pysandbox_worker.restricted.state import STATE
+from elf_pysandbox_worker.restricted.views import ToolModule, namespace_of
 from elf_pysandbox_worker.wire.messages import Bundle, SourceFile
 
 _ModuleSpec = type(importlib.__spec__)
@@ -106,7 +107,7 @@ class Importer:
             parent, module = module, self._module(name[:end])
             top = top or module
             if parent is not None and STATE.is_published(parent):
-                parent.__dict__.setdefault(name[:end].rpartition(".")[2], module)
+                namespace_of(parent).setdefault(name[:end].rpartition(".")[2], module)
         found = module if leaf else top
         assert found is not None
         return found
@@ -142,23 +143,6 @@ class Importer:
             if type(item) is str and item not in names.RESERVED_VARIABLES and names.GUARD_OPEN not in item:
                 namespace[item] = self._attribute(module, full, item)
 
-    def interpreter_import(
-        self,
-        name: str,
-        globals: Mapping[str, Any] | None = None,
-        locals: Any = None,
-        fromlist: Sequence[str] = (),
-        level: int = 0,
-    ) -> Any:
-        """Serve the interpreter's own imports: the module is loaded, an empty one is returned."""
-        if name == "__future__":
-            return facades.facade(name)
-        root = name.partition(".")[0]
-        if not level and (root in sys.stdlib_module_names or root in STATE.native_roots or STATE.learn):
-            importlib.import_module(name)
-            return ModuleType(name)
-        raise DeniedModule([finding(*_not_allowed(name))], name)
-
     # -- modules of the bundle -------------------------------------------------------------------------------
 
     def _tool_module(self, name: str) -> ModuleType:
@@ -183,7 +167,7 @@ class Importer:
         return module
 
     def _run(self, module: ModuleType, file: SourceFile) -> None:
-        space = module.__dict__
+        space = namespace_of(module)
         space["__builtins__"] = module_builtins(space, self)
         space.update(self._values.get(module.__name__, {}))
         if not file.source:
@@ -210,6 +194,26 @@ class Importer:
             raise ImportError(f"the bundle has no module {entry!r}", name=entry)
         self._values[entry] = dict(values or {})
         return self._tool_module(entry)
+
+
+def interpreter_import(
+    name: str,
+    globals: Mapping[str, Any] | None = None,
+    locals: Any = None,
+    fromlist: Sequence[str] = (),
+    level: int = 0,
+) -> Any:
+    """Serve the interpreter's own imports: the module is loaded, an empty one is returned.
+
+    A function and not a method, which would hand out the importer by its `__self__`.
+    """
+    if name == "__future__":
+        return facades.facade(name)
+    root = name.partition(".")[0]
+    if not level and (root in sys.stdlib_module_names or root in STATE.native_roots or STATE.learn):
+        importlib.import_module(name)
+        return ModuleType(name)
+    raise DeniedModule([finding(*_not_allowed(name))], name)
 
 
 def _not_allowed(name: str) -> _Refusal:
@@ -248,6 +252,9 @@ def _exists(name: str) -> bool:
 def _absolute(name: str, level: int, namespace: Mapping[str, Any]) -> str:
     """Resolve a relative import (PEP 328)."""
     package = namespace.get("__package__") or ""
+    if not isinstance(package, str):
+        raise TypeError("__package__ not set to a string")
+    package = str.__str__(package)  # a subclass could be another name each time it is asked
     if not package:
         raise ImportError("attempted relative import with no known parent package")
     parts = package.rsplit(".", level - 1)
@@ -257,10 +264,10 @@ def _absolute(name: str, level: int, namespace: Mapping[str, Any]) -> str:
 
 
 def _new_module(file: SourceFile) -> ModuleType:
-    module = ModuleType(file.name)
+    module = ToolModule(file.name)
     spec = _ModuleSpec(file.name, None, origin=file.path or None, is_package=file.is_package)
     spec.has_location = bool(file.path)
-    module.__spec__ = spec
+    namespace_of(module)["__spec__"] = spec
     module.__package__ = file.name if file.is_package else file.name.rpartition(".")[0]
     if file.path:
         module.__file__ = file.path
@@ -291,4 +298,8 @@ def _remember_lines(file: SourceFile) -> None:
     import linecache
 
     source = file.source
-    linecache.cache[file.path] = (lambda: source_text(source),)
+    if file.path.startswith("<"):  # `linecache` makes no text later for what is no file
+        lines = source_text(source).splitlines(keepends=True)
+        linecache.cache[file.path] = (len(source), None, lines, file.path)
+    else:
+        linecache.cache[file.path] = (lambda: source_text(source),)

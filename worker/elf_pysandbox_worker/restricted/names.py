@@ -79,11 +79,11 @@ PLAIN_DUNDERS: Final = frozenset(
         """
 abs add aenter aexit aiter all and anext annotations args array array_ufunc array_function array_interface
 array_priority array_struct author await bool buffer bytes call cause ceil class class_getitem complex
-constraints contains context copy ctx dataclass_fields dataclass_params debug deepcopy default defaults del
+constraints contains context copy ctx dataclass_fields dataclass_params debug deepcopy default del
 delete delitem dir divmod doc ensure_type enter eq exit file final float floor floordiv format fspath func
 future_feature ge get getitem getnewargs getnewargs_ex gt hash html iadd iand idiv ifloordiv
 ilshift imatmul imod imul index init init_subclass instancecheck int invert ior ipow irshift
-isabstractmethod isub iter itruediv ixor json kwdefaults le len length_hint license lshift lt main
+isabstractmethod isub iter itruediv ixor json le len length_hint license lshift lt main
 match_args matmul members missing mod module mul name ne neg new next notes objclass optional_keys or
 orig_bases orig_class origin parameters path pos post_init pow prepare private public qualname radd rand
 rdivmod release_buffer repr required_keys reversed rfloordiv rich rich_repr rlshift rmatmul

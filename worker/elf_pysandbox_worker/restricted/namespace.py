@@ -20,6 +20,7 @@ from elf_pysandbox_worker.restricted.builtin_names import (
 )
 from elf_pysandbox_worker.restricted.diagnostics import DeniedName, PolicyDenied, finding
 from elf_pysandbox_worker.restricted.names import GUARD_OPEN, guard_name
+from elf_pysandbox_worker.restricted.patterns import guarded_pattern_class
 from elf_pysandbox_worker.restricted.state import STATE
 from elf_pysandbox_worker.restricted.views import module_namespace
 
@@ -45,20 +46,33 @@ def module_builtins(namespace: dict[str, Any], importer: Any) -> dict[str, Any]:
     """
     table = _common()
     table["globals"] = table[guard_name("globals")] = lambda: module_namespace(namespace)
-    table[guard_name("import")] = importer.import_name
+
+    def import_name(name: str, leaf: bool) -> Any:
+        # No bound method: its `__self__` is the importer.
+        return importer.import_name(name, leaf)
+
+    table[guard_name("import")] = import_name
     table[guard_name("from")] = lambda name, level, wanted: importer.import_from(
         name, level, wanted, namespace
     )
     table[guard_name("star")] = lambda name, level: importer.import_star(name, level, namespace)
-    table["__import__"] = importer.interpreter_import
+    table["__import__"] = _interpreter_import()
     table["eval"] = _evaluator(table, namespace)
     return table
 
 
 def annotation_builtins() -> dict[str, Any]:
-    """Return the builtins for annotations that a library evaluates from text: types only."""
+    """Return the builtins for annotations that a library evaluates from text: types, as far as text can name them."""
     table = _common()
-    return {name: table[name] for name in table if isinstance(table[name], type) or name in _CONSTANTS}
+    types = {name: table[name] for name in table if isinstance(table[name], type) or name in _CONSTANTS}
+    # The C code of `typing` imports by the builtins of its caller.
+    return {**types, "__import__": _interpreter_import()}
+
+
+def _interpreter_import() -> Any:
+    from elf_pysandbox_worker.restricted.importer import interpreter_import
+
+    return interpreter_import
 
 
 def plain_globals(allowed_imports: Sequence[str]) -> dict[str, Any]:
@@ -104,7 +118,7 @@ def _common() -> dict[str, Any]:
     table["locals"] = _locals
     table["open"] = tool_open
     table[guard_name("locals")] = locals
-    table[guard_name("pattern")] = guards.guarded_pattern_class
+    table[guard_name("pattern")] = guarded_pattern_class
     return table
 
 
@@ -136,8 +150,9 @@ def _evaluator(table: dict[str, Any], namespace: dict[str, Any]) -> Callable[...
             if type(builtins_there) is not dict or guard_name("getattr") not in builtins_there:
                 space, scope = namespace, locals
         else:
-            # A copy: eval() would put the real builtins into a dict that has none.
-            space, scope = dict(globals), locals
+            # A copy: eval() would put the real builtins into a dict that has none. The names of guards are not
+            # the caller's to choose.
+            space, scope = guards.only_text(globals), locals
         if space.get("__builtins__") is not table:
             space = {**space, "__builtins__": table}
         return eval(code, space, scope)

@@ -16,16 +16,26 @@ from collections.abc import Callable
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
+from elf_pysandbox_worker.restricted import relays
 from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, PolicyDenied, finding
 from elf_pysandbox_worker.restricted.guards import (
+    admit,
     check_write,
     dataclass_setattr,
+    guarded_delattr,
     guarded_getattr,
     guarded_setattr,
+    guarded_vars,
     plain_text,
 )
 from elf_pysandbox_worker.restricted.names import PLAIN, decide, guard_name
 from elf_pysandbox_worker.restricted.state import STATE
+from elf_pysandbox_worker.restricted.views import (
+    class_namespace,
+    module_namespace,
+    namespace_of,
+    real_namespace,
+)
 
 _GUARD = guard_name("getattr")
 _installed: set[str] = set()
@@ -36,7 +46,7 @@ def install(name: str) -> None:
     if not STATE.confined:
         return
     root = name.partition(".")[0]
-    for needed in _TOGETHER.get(root, (root, name)):
+    for needed in _TOGETHER.get(name) or _TOGETHER.get(root, (root, name)):
         if needed not in _installed and needed in _SHADOWS:
             _installed.add(needed)
             _SHADOWS[needed](vars(importlib.import_module(needed)))
@@ -52,6 +62,8 @@ def install_loaded() -> None:
 def _reads_and_writes(space: dict[str, Any]) -> None:
     space["getattr"] = guarded_getattr
     space["setattr"] = guarded_setattr
+    space["delattr"] = guarded_delattr
+    space["vars"] = guarded_vars
 
 
 def _functools(space: dict[str, Any]) -> None:
@@ -103,7 +115,7 @@ def _dataclasses(space: dict[str, Any]) -> None:
             object.__setattr__(self, plain_text(field.name), value)
 
     space["_dataclass_setstate"] = set_state
-    space["getattr"] = guarded_getattr
+    _reads_and_writes(space)
     space["setattr"] = dataclass_setattr
     space["exec"] = checked_exec
 
@@ -133,6 +145,15 @@ def _opens_files(space: dict[str, Any]) -> None:
 
 
 def _typing(space: dict[str, Any]) -> None:
+    # Forward references are asked to evaluate themselves, by a method that a subclass may override.
+    def read(obj: Any, name: str, *default: Any) -> Any:
+        value = getattr(obj, name, *default)
+        if name not in ("__globals__", "__dict__") or type(value) is not dict:
+            return value
+        public = _public_globals(value)
+        return module_namespace(public) if "__builtins__" in public else public
+
+    space["getattr"] = read
     space["setattr"] = guarded_setattr
     space["compile"] = checked_compile
     space["eval"] = checked_eval
@@ -142,51 +163,53 @@ def _inspect(space: dict[str, Any]) -> None:
     space["eval"] = checked_eval
 
 
-def _collections(space: dict[str, Any]) -> None:
-    user_string = space["UserString"]
-
-    def safe(method: str) -> Callable[..., str]:
-        def formatted(self: Any, /, *args: Any, **kwargs: Any) -> str:
-            return guarded_getattr(self.data, method)(*args, **kwargs)  # type: ignore[no-any-return]
-
-        formatted.__name__ = method
-        return formatted
-
-    user_string.format, user_string.format_map = safe("format"), safe("format_map")
-
-
 def _logging(space: dict[str, Any]) -> None:
-    def formatted(self: Any, record: Any) -> str:
-        values = {**(self._defaults or {}), **record.__dict__}
-        return guarded_getattr(self._fmt, "format")(**values)  # type: ignore[no-any-return]
-
-    # Not its `format`, which calls this one and tells what is missing.
-    space["StrFormatStyle"]._format = formatted
+    relays.logging_methods(space)
     _opens_files(space)
 
 
 def _argparse(space: dict[str, Any]) -> None:
-    # An argument's destination is a name, on a namespace that is the caller's; so is a converter's.
+    # An argument's destination is a name, on a namespace that is the caller's.
+    _names_and_files(space)
+    relays.argparse_methods(space)
+
+
+def _names_and_files(space: dict[str, Any]) -> None:
     _reads_and_writes(space)
     _opens_files(space)
+
+
+def _pprint(space: dict[str, Any]) -> None:
+    _reads_and_writes(space)
+    relays.pprint_methods(space)
+
+
+def _xmlbuilder(space: dict[str, Any]) -> None:
+    # The settings of a builder are names, and what they are set on is an attribute of it.
+    _reads_and_writes(space)
+    relays.xmlbuilder_methods(space)
 
 
 _SHADOWS: dict[str, Callable[[dict[str, Any]], None]] = {
     "functools": _functools,
     "copy": _copy,
     "enum": _reads_and_writes,
-    "pprint": _reads_and_writes,
+    "pprint": _pprint,
     "ast": _reads_and_writes,
     "contextlib": _contextlib,
-    "configparser": _argparse,
+    "configparser": _names_and_files,
     "shlex": _opens_files,
     "dataclasses": _dataclasses,
     "typing": _typing,
     "inspect": _inspect,
-    "collections": _collections,
+    "collections": relays.collections_methods,
+    "codecs": relays.codecs_methods,
+    "pathlib": relays.pathlib_methods,
+    "traceback": relays.traceback_methods,
     "logging": _logging,
     "argparse": _argparse,
     "xml.etree.ElementTree": _opens_files,
+    "xml.dom.xmlbuilder": _xmlbuilder,
 }
 
 # A facade that hands out another library module's machinery needs that one's shadows too.
@@ -197,6 +220,7 @@ _TOGETHER = {
     "types": ("functools", "enum"),
     "pprint": ("pprint", "dataclasses"),
     "asyncio": ("functools", "inspect"),
+    "xml.dom.minidom": ("xml.dom.xmlbuilder",),
 }
 
 
@@ -222,6 +246,7 @@ def checked_exec(source: Any, globals_: dict[str, Any], locals_: Any = None, /) 
 
     text = str.__str__(source)
     tree = ast.parse(text)
+    globals_ = real_namespace(globals_)
     space = _public_globals(globals_)
     builtins_here = space.get("__builtins__")
     if type(builtins_here) is dict and _GUARD in builtins_here:
@@ -251,7 +276,9 @@ def checked_eval(source: Any, globals_: Any = None, locals_: Any = None, /) -> A
         source = compile(text, "<string>", "eval")
     space = dict(_public_globals(globals_ or {}))
     space["__builtins__"] = annotation_builtins()
-    return eval(source, space, _public_globals(locals_) if locals_ is not None else None)
+    if type(locals_) is dict:  # that of a class may be among them
+        locals_ = class_namespace(object, _public_globals(locals_), admit)
+    return eval(source, space, locals_)
 
 
 def _public_globals(space: Any) -> Any:
@@ -259,13 +286,14 @@ def _public_globals(space: Any) -> Any:
 
     Such a one has the interpreter's own builtins; whose name it has is only a claim.
     """
+    space = real_namespace(space)
     if type(space) is not dict:
         return space
     said = space.get("__name__")
     name: str = said if type(said) is str else ""
     tool = STATE.tool_modules.get(name)
     if tool is not None and name.partition(".")[0] in sys.stdlib_module_names:
-        return vars(tool)
+        return namespace_of(tool)
     own = space.get("__builtins__")
     if own is not builtins and own is not vars(builtins) and space.get("sys") is not sys:
         return space

@@ -35,15 +35,6 @@ ImportVerdict = Callable[[str, int], "tuple[str, str, str] | None"]
 # 3.11.
 EXCEPT_STAR_UNSAFE = sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
 
-# Classes whose patterns take one positional subpattern, the subject itself (PEP 634): no attribute is read.
-_SELF_MATCHING = frozenset(
-    names.words(
-        """
-bool bytearray bytes dict float frozenset int list set str tuple
-"""
-    )
-)
-
 _Base: Any = RestrictingNodeTransformer
 _GUARD = names.guard_name("getattr")
 _FORMAT = names.guard_name("format")
@@ -460,8 +451,7 @@ class PolicyTransformer(_Base):  # type: ignore[misc]
                 hint = f"Match the class alone and use `if subject.{name} == ...` inside."
                 self.report(node, "PSB403", f"A pattern cannot read `{name}`: patterns have no guard.", hint)
         self._visit_pattern_expression(node.cls)
-        self_matching = isinstance(node.cls, ast.Name) and node.cls.id in _SELF_MATCHING - self._bound
-        if node.patterns and not self_matching and not self._learn and self._hoists is not None:
+        if node.patterns and not self._learn and self._hoists is not None:
             self._temporaries += 1
             name = names.guard_name(f"class{self._temporaries}")
             if self._scopes[-1] == "class":

@@ -1,0 +1,31 @@
+"""Classes of the policy's own that tool code can get hold of, and not change.
+
+Whoever holds an instance holds its class, and whoever holds a class that Python code made may give it another
+`__init__`, which the next instance is then handed to with all it is made from.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Final, TypeVar
+
+_Class = TypeVar("_Class", bound=type)
+
+# PyTypeObject.tp_flags comes after three words of PyVarObject and eighteen pointers and sizes (CPython 3.11 to 3.13).
+_FLAGS_AT: Final = 21 * ctypes.sizeof(ctypes.c_void_p)
+_IMMUTABLE: Final = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE, which the interpreter's own classes have
+
+
+def seal(cls: _Class) -> _Class:
+    """Make a class as immutable as a built-in one; for use as a decorator.
+
+    Raises
+    ------
+    RuntimeError
+        When the class is not laid out as expected: an interpreter that this was not written for.
+    """
+    flags = ctypes.c_ulong.from_address(id(cls) + _FLAGS_AT)
+    if flags.value != cls.__flags__:
+        raise RuntimeError("this interpreter lays classes out differently")
+    flags.value |= _IMMUTABLE
+    return cls
