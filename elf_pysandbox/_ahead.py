@@ -15,25 +15,23 @@ from elf_pysandbox._host.zygotes import Zygote
 from elf_pysandbox._route import confinement_of
 
 if TYPE_CHECKING:
-    from elf_pysandbox._host.launch import Launched
     from elf_pysandbox._interpreter import Interpreter
     from elf_pysandbox._limits import Limits
     from elf_pysandbox._policy import Policy
 
 
 def ask(
-    launched: Launched, policy: Policy, limits: Limits, max_workers: int, interpreter: Interpreter
-) -> tuple[Zygote, Template | None]:
-    """Return the zygote that was launched, and the template it is asked for, if it can be."""
-    zygote = Zygote(launched)
+    zygote: Zygote, policy: Policy, limits: Limits, max_workers: int, interpreter: Interpreter
+) -> Template | None:
+    """Return the template that a zygote is asked for, if it can be."""
     if policy.profile == "trusted":
-        return zygote, None
+        return None
     try:
         confinement = confinement_of(policy, limits, max_workers, interpreter)
         template = ask_for(zygote, confinement)
     except (ConfigurationError, OSError):
-        return zygote, None  # the first call that needs one meets the same error and tells it
+        return None  # the first call that needs one meets the same error and tells it
     template.python, template.roots, template.profile = interpreter.python, interpreter.roots, policy.profile
     with suppress(OSError):
         template.prepare(policy.profile)
-    return zygote, template
+    return template

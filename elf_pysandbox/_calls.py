@@ -99,8 +99,10 @@ class Calls:
     Parameters
     ----------
     max_workers, max_queued, max_templates : int
-    ahead : (Zygote, Template or None) or None
-        A zygote that is starting, and a template that it was asked for.
+    zygote : Zygote, optional
+        One that is starting.
+    template : Template, optional
+        One that it was asked for.
     """
 
     def __init__(
@@ -108,11 +110,12 @@ class Calls:
         max_workers: int,
         max_queued: int,
         max_templates: int,
-        ahead: tuple[Zygote, Template | None] | None,
+        zygote: Zygote | None,
+        template: Template | None,
     ) -> None:
         self.engine = Engine(max_workers, max_queued, max_templates)
-        if ahead is not None:
-            self.engine.adopt(*ahead)
+        if zygote is not None:
+            self.engine.adopt(zygote, template)
         self.tools: dict[Any, Tool] = {}
         # The face does not import what these need; it finds them here.
         self.tool_type, self.request_type = Tool, Request

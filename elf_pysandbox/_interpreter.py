@@ -22,6 +22,7 @@ _SYSTEM = (
 TYPE_CHECKING = False  # see `_records`
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 _ASK = """
@@ -107,14 +108,24 @@ def _look_at_own() -> Interpreter:
 
 
 def _origin_of(name: str) -> str:
-    """Return where a module of a top-level name lies; as `importlib.util.find_spec`, which takes longer to import."""
+    """Return where a module of a top-level name lies; as `importlib.util.find_spec`, which takes longer to import.
+
+    Raises
+    ------
+    ConfigurationError
+        It lies nowhere.
+    """
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__:
         return loaded.__file__
-    specs = (finder.find_spec(name, None) for finder in sys.meta_path)
-    spec = next((spec for spec in specs if spec is not None), None)
-    assert spec is not None
-    return spec.origin or ""
+    for finder in sys.meta_path:
+        find: Any = getattr(finder, "find_spec", None)  # the import system passes over those that have none
+        spec = None if find is None else find(name, None)
+        if spec is not None:
+            return spec.origin or ""
+    raise ConfigurationError(
+        f"{name} is not on the path of this interpreter ({sys.executable}); install it: pip install {name}"
+    )
 
 
 def interpreter_at(python: str) -> Interpreter:

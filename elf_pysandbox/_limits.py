@@ -57,7 +57,7 @@ class Limits:
     processes: int = 0
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
+        for name in Limits.__match_args__:  # of a subclass, too, `__slots__` may be its own
             value = getattr(self, name)
             whole = name in _INTEGERS
             kinds = (int,) if whole else (int, float)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     Profile = Literal["restricted", "native", "trusted"]
     LayerMode = Literal["require", "prefer", "off"]
+else:  # what hints say to those who read them while the program runs
+    Profile = LayerMode = str
+    Mapping = dict
 
 _PROFILES = ("restricted", "native", "trusted")
 _MODES = ("require", "prefer", "off")

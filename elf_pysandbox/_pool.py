@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from elf_pysandbox._calls import Request
     from elf_pysandbox._host.route import Route
+    from elf_pysandbox._host.templates import Template
+    from elf_pysandbox._host.zygotes import Zygote
     from elf_pysandbox._outcome import Event, Outcome
     from elf_pysandbox._statistics import PoolStatistics
     from elf_pysandbox._tools.tool import Tool
@@ -27,6 +29,12 @@ else:
 
     class Executor:
         """Stands in for `concurrent.futures.Executor` until the first pool is made, see `_become_executor`."""
+
+        def __enter__(self) -> SandboxPool:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.shutdown()
 
 
 class SandboxPool(Executor):
@@ -77,23 +85,37 @@ class SandboxPool(Executor):
         interpreter = interpreter_at(python) if python else own_interpreter()
         self._configure(policy or Policy(), limits or Limits(), interpreter)
         launched = _launch_early(interpreter)
-        # Imported while the zygote starts: each takes about as long as the other. First what asks for a template: the
-        # request is there when the zygote is ready.
-        from elf_pysandbox_worker.wire.lean import import_msgspec
+        zygote: Zygote | None = None
+        template: Template | None = None
+        try:
+            # Imported while the zygote starts: each takes about as long as the other. First what asks for a template:
+            # the request is there when the zygote is ready.
+            from elf_pysandbox_worker.wire.lean import import_msgspec
 
-        import_msgspec()
-        from elf_pysandbox._ahead import ask
+            import_msgspec()
+            from elf_pysandbox._ahead import ask
+            from elf_pysandbox._host.zygotes import Zygote
 
-        ahead = ask(launched, self._policy, self._limits, workers, interpreter) if launched else None
-        import weakref
+            if launched is not None:
+                zygote = Zygote(launched)
+                template = ask(zygote, self._policy, self._limits, workers, interpreter)
+            import weakref
 
-        from elf_pysandbox._calls import Calls
+            from elf_pysandbox._calls import Calls
 
-        _become_executor()
-        self._calls = Calls(workers, max_queued, max_templates, ahead)
-        # Views, streams and submitted calls share it: the engine lives as long as any of them.
-        self._finalizer = weakref.finalize(self._calls, self._calls.engine.close_soon)
-        self._finalizer.atexit = False  # `_calls` closes what is left then, and waits for it
+            _become_executor()
+            self._calls = Calls(workers, max_queued, max_templates, zygote, template)
+            # Views, streams and submitted calls share it: the engine lives as long as any of them.
+            self._finalizer = weakref.finalize(self._calls, self._calls.engine.close_soon)
+            self._finalizer.atexit = False  # `_calls` closes what is left then, and waits for it
+        except BaseException:  # a signal handler's, say: nobody else knows of the processes yet
+            if template is not None:
+                template.end()
+            if zygote is not None:
+                zygote.close()
+            elif launched is not None:
+                launched.end()
+            raise
 
     def _configure(self, policy: Policy, limits: Limits, interpreter: Interpreter) -> None:
         if not isinstance(policy, Policy):

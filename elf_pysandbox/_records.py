@@ -8,6 +8,7 @@ first call has its result, and that is what a program waits for.
 
 from __future__ import annotations
 
+import sys
 from _operator import attrgetter
 
 __all__ = ["field", "record"]
@@ -40,9 +41,9 @@ def _made(cls: type, slots: bool, eq: bool) -> type:
     own = made.__dict__
     compared = [name for name, given in options.items() if given.get("compare", True)]
     added: dict[str, Any] = {
-        "__init__": _Constructor(options),
-        "__dataclass_fields__": _ForDataclasses("__dataclass_fields__", options, eq),
-        "__dataclass_params__": _ForDataclasses("__dataclass_params__", options, eq),
+        "__init__": _Constructor(made, options),
+        "__dataclass_fields__": _ForDataclasses("__dataclass_fields__", made, options, eq),
+        "__dataclass_params__": _ForDataclasses("__dataclass_params__", made, options, eq),
         "__match_args__": tuple(options),
         "__setattr__": _refusing(made, "__setattr__", "assign to"),
         "__delattr__": _refusing(made, "__delattr__", "delete"),
@@ -53,10 +54,10 @@ def _made(cls: type, slots: bool, eq: bool) -> type:
             [name for name, given in options.items() if given.get("repr", True)]
         )
     if eq and "__eq__" not in own:
-        added["__eq__"] = _equality(attrgetter(*compared))
+        added["__eq__"] = _equality(_content(compared))
     if eq and own.get("__hash__") is None:
         hashed = [name for name in compared if options[name].get("hash") is not False]
-        added["__hash__"] = _hashing(attrgetter(*hashed))
+        added["__hash__"] = _hashing(_content(hashed))
     for name, given in options.items():
         if not slots and "default" in given:
             added[name] = given["default"]
@@ -87,20 +88,22 @@ def _options_of(cls: type, name: str) -> dict[str, Any]:
 
 
 class _Constructor:
-    """Becomes the class's `__init__` when that is first looked at: compiling it takes most of the time of a record."""
+    """Becomes the class's `__init__` when that is first looked at: compiling it takes most of the time of a record.
 
-    def __init__(self, options: dict[str, dict[str, Any]]) -> None:
-        self._options = options
+    Two threads may look at once, and one find this when the other has replaced it: then both make the same.
+    """
+
+    def __init__(self, home: type, options: dict[str, dict[str, Any]]) -> None:
+        self._home, self._options = home, options
 
     def __get__(self, instance: object, owner: type) -> Any:
-        home = next(cls for cls in owner.__mro__ if cls.__dict__.get("__init__") is self)
-        init = _constructor(home, self._options)
-        home.__init__ = init  # type: ignore[misc]
+        init = _constructor(self._home, self._options)
+        self._home.__init__ = init  # type: ignore[misc]
         return init.__get__(instance, owner)
 
 
 def _constructor(cls: type, options: dict[str, dict[str, Any]]) -> Any:
-    """Compile a constructor that has the fields as its parameters."""
+    """Compile a constructor that has the fields as its parameters, in the class's module: hints are read there."""
     known: dict[str, Any] = {"_set": object.__setattr__, "_unset": _UNSET}
     parameters, body = [], []
     for name, given in options.items():
@@ -117,8 +120,14 @@ def _constructor(cls: type, options: dict[str, dict[str, Any]]) -> Any:
         body.append(f" _set(self, {name!r}, {value})")
     if hasattr(cls, "__post_init__"):
         body.append(" self.__post_init__()")
-    exec(f"def __init__(self, {', '.join(parameters)}):\n" + "\n".join(body), known)
-    init: Any = known["__init__"]
+    made: dict[str, Any] = {}
+    head = f"def _made({', '.join(known)}):\n def __init__(self, {', '.join(parameters)}):\n"
+    exec(
+        head + "\n".join(f" {line}" for line in body) + "\n return __init__",
+        vars(sys.modules[cls.__module__]),
+        made,
+    )
+    init: Any = made["_made"](**known)
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
     init.__annotations__ = {**cls.__annotations__, "return": None}
@@ -136,13 +145,13 @@ _UNSET = _Unset()
 class _ForDataclasses:
     """Becomes what `dataclasses` keeps in a class, once that module looks for it."""
 
-    def __init__(self, name: str, options: dict[str, dict[str, Any]], eq: bool) -> None:
-        self._name, self._options, self._eq = name, options, eq
+    def __init__(self, name: str, home: type, options: dict[str, dict[str, Any]], eq: bool) -> None:
+        self._name, self._home, self._options, self._eq = name, home, options, eq
 
     def __get__(self, instance: object, owner: type) -> Any:
         import dataclasses
 
-        home = next(cls for cls in owner.__mro__ if cls.__dict__.get(self._name) is self)
+        home = self._home
         twin: Any = dataclasses.dataclass(frozen=True, eq=self._eq)(
             type(
                 home.__name__,
@@ -193,6 +202,13 @@ def _equality(content: Callable[[Any], object]) -> Callable[[object, object], An
         return content(self) == content(other)
 
     return equal
+
+
+def _content(names: list[str]) -> Callable[[Any], object]:
+    """Return what reads the values of fields, as a tuple also where there is one: that compares by identity first."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda self: tuple([getattr(self, name) for name in names])
 
 
 def _hashing(content: Callable[[Any], object]) -> Callable[[object], int]:

@@ -10,9 +10,24 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
-from elf_pysandbox import ErrorInfo, Files, Hint, Limits, ModuleContext, Outcome, Policy, Sibling, Tool, Usage
+from elf_pysandbox import (
+    ConfigurationError,
+    ErrorInfo,
+    Files,
+    Hint,
+    ItemEvent,
+    LayerState,
+    Limits,
+    ModuleContext,
+    Outcome,
+    Policy,
+    Sibling,
+    Tool,
+    Usage,
+)
 from elf_pysandbox._records import field, record
 
 
@@ -65,6 +80,71 @@ each = pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__
 )
 def test_a_record_looks_like_a_frozen_dataclass(look: Any) -> None:
     assert look(Ours) == look(Theirs)
+
+
+@record(frozen=True, slots=True)
+class OurOne:
+    """A record of one field."""
+
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TheirOne:
+    """The same as a dataclass."""
+
+    value: Any
+
+
+def test_a_record_of_one_field_compares_and_hashes_as_a_dataclass_of_one() -> None:
+    array, nan = np.arange(3), float("nan")
+    told = [
+        [cls(array) == cls(array), cls(nan) == cls(nan), cls(1) == cls(2), hash(cls(1))]
+        for cls in (OurOne, TheirOne)
+    ]
+    assert told[0] == told[1] == [True, True, False, hash((1,))]
+
+
+def test_two_threads_may_look_at_a_record_for_the_first_time_at_once() -> None:
+    fresh = record(frozen=True)(type("Fresh", (), {"__annotations__": {"x": "int"}, "__module__": __name__}))
+    names = ("__init__", "__dataclass_fields__", "__dataclass_params__")
+    found = {name: vars(fresh)[name] for name in names}  # what the slower of the two has found in the class
+    assert fresh(1).x == 1
+    assert dataclasses.is_dataclass(fresh)
+    for name, descriptor in found.items():
+        assert descriptor.__get__(None, fresh) is not None, name
+    assert (fresh(x=2).x, [field.name for field in dataclasses.fields(fresh)]) == (2, ["x"])
+
+
+RECORDS = sorted({type(value) for value in VALUES} | {Policy, Outcome, ItemEvent, LayerState}, key=repr)
+
+
+@pytest.mark.parametrize("cls", RECORDS, ids=lambda cls: cls.__name__)
+def test_the_hints_of_a_record_can_be_read_before_there_is_a_pool(cls: type) -> None:
+    code = (
+        "import inspect, sys, typing; import elf_pysandbox; from elf_pysandbox import *\n"
+        f"cls = elf_pysandbox.{cls.__name__}\n"
+        "wanted = set(inspect.signature(cls, eval_str=True).parameters)\n"
+        "assert set(typing.get_type_hints(cls)) >= wanted and set(typing.get_type_hints(cls.__init__)) >= wanted\n"
+        "import pydantic\n"
+        "class Model(pydantic.BaseModel, arbitrary_types_allowed=True): x: cls"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_limits_hold_in_subclasses_too() -> None:
+    class Slotted(Limits):
+        __slots__ = ("note",)
+
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class More(Limits):
+        depth: int = 3
+
+    for cls in (Slotted, More):
+        assert cls(wall_s=2).wall_s == 2
+        with pytest.raises(ConfigurationError, match="wall_s"):
+            cls(wall_s=-1)
 
 
 @pytest.mark.parametrize(

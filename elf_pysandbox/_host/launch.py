@@ -39,6 +39,19 @@ class Launched:
     def __init__(self, python: str, pid: int, channel: int, errors: int) -> None:
         self.python, self.pid, self.channel, self.errors = python, pid, channel, errors
 
+    def end(self) -> None:
+        """End a zygote that nobody has taken over, and wait for it."""
+        import signal
+        from contextlib import suppress
+
+        os.close(self.channel)
+        os.close(self.errors)
+        with suppress(
+            ProcessLookupError, ChildProcessError
+        ):  # the host may wait for all of its children itself
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
 
 def launch(python: str, roots: Sequence[str]) -> Launched:
     """Start a zygote.

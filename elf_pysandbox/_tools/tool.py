@@ -7,13 +7,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from elf_pysandbox._errors import ConfigurationError, ToolNotFoundError
+from elf_pysandbox._limits import Limits
+from elf_pysandbox._policy import Policy
 from elf_pysandbox._records import record
+from elf_pysandbox._tools.context import ModuleContext
 
 if TYPE_CHECKING:
-    from elf_pysandbox._limits import Limits
-    from elf_pysandbox._policy import Policy
-    from elf_pysandbox._tools.context import ModuleContext
     from elf_pysandbox._tools.wishes import Wishes
+else:
+    Wishes = object  # for hints; few tools come from a saved set
 
 
 @record(frozen=True, eq=False)

@@ -39,6 +39,17 @@ def later():
     shape = type(inspect.type_info(int)).__name__
     return before, names, type(msgspec.toml).__name__, Decoder(int).decode(b"1"), shape, msgspec.json.schema(int)
 
+def one():
+    import importlib.util, sys
+    from importlib import import_module
+    import msgspec.yaml
+    found = importlib.util.find_spec("msgspec.yaml")
+    before = type(msgspec.yaml).__name__
+    msgspec.yaml.encode
+    missing = hasattr(msgspec.yaml, "nothing")
+    same = msgspec.yaml is sys.modules["msgspec.yaml"] is import_module("msgspec.yaml")
+    return before, missing, same, found is msgspec.yaml.__spec__, msgspec.yaml.__file__ == found.origin
+
 def whole():
     import platform, socket, sys, typing_extensions
     return platform.python_version() in sys.version, hasattr(socket, "create_server"), bool(typing_extensions)
@@ -56,6 +67,12 @@ def test_parts_of_msgspec_that_only_tools_use_are_loaded_when_one_does(
 ) -> None:
     told = native_pool.call(f"{tools}:later")
     assert told == ("Later", True, "module", 1, "IntType", {"type": "integer"})
+
+
+def test_a_part_that_is_loaded_later_is_the_same_module_before_and_after(
+    native_pool: SandboxPool, tools: str
+) -> None:
+    assert native_pool.call(f"{tools}:one") == ("Later", False, True, True, True)
 
 
 def test_a_tool_finds_what_the_zygote_left_out(native_pool: SandboxPool, tools: str) -> None:

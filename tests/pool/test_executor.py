@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -25,6 +27,15 @@ MODULE = "fixtures/engine/behaviours.py"
 
 def test_it_is_an_executor(native_pool):
     assert isinstance(native_pool, concurrent.futures.Executor)
+
+
+def test_its_class_has_what_an_executor_has_before_there_is_a_pool():
+    code = (
+        "from unittest import mock; from elf_pysandbox import SandboxPool\n"
+        "pool = mock.MagicMock(spec=SandboxPool)\n"
+        "with pool: pool.submit(len), pool.map(len, []), pool.shutdown()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_submit_gives_futures_that_complete_with_their_own_results(native_pool):

@@ -34,6 +34,22 @@ def count(n):
 SLOW = "import time\ntime.sleep(60)\n" + SOURCE
 
 
+def test_a_pool_that_is_not_finished_leaves_no_process_and_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def strike() -> None:
+        raise KeyboardInterrupt
+
+    SandboxPool(1).shutdown()
+    before = set(os.listdir("/proc/self/fd")), processes_below([os.getpid()])
+    for place in ("_pool._become_executor", "_ahead.ask_for", "_host.zygotes.Zygote.__init__"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"elf_pysandbox.{place}", lambda *_: strike())
+            with pytest.raises(KeyboardInterrupt):
+                SandboxPool(1)
+        assert (set(os.listdir("/proc/self/fd")), processes_below([os.getpid()])) == before
+
+
 @contextmanager
 def interrupted() -> Iterator[None]:
     """Send SIGINT once this thread waits in the kernel for something that is not the interpreter's own lock."""

@@ -54,6 +54,47 @@ def test_a_file_that_a_module_left_open_is_not_taken_for_the_channel(pool: Sandb
     assert pool.call(pool.load_source(SOURCE, "file_of_the_module", name="life")) > 3
 
 
+@pytest.mark.parametrize(
+    "closing", ["os.close(3)", "os.closerange(3, 4)", "os.close(3); kept = open('/dev/null')"]
+)
+def test_a_module_that_closes_the_channels_number_is_called_all_the_same(
+    pool: SandboxPool, closing: str
+) -> None:
+    tool = pool.load_source(f"import os\n{closing}\ndef one(): return 1\n", "one", name="daemon")
+    assert [pool.call(tool) for _ in range(3)] == [1, 1, 1]
+
+
+DEFAULT_TIMEOUT = """
+import socket
+def large(): return b"x" * 20_000_000
+def hasty_large():
+    socket.setdefaulttimeout(1e-6)
+    return large()
+"""
+
+
+def test_a_default_timeout_of_the_modules_sockets_ends_no_worker_that_waits_for_a_call(
+    pool: SandboxPool,
+) -> None:
+    source = DEFAULT_TIMEOUT + "socket.setdefaulttimeout(1e-6)"  # over before any call can come
+    assert [pool.call(pool.load_source(source, "large")) for _ in range(10)] == [b"x" * 20_000_000] * 10
+
+
+def test_a_default_timeout_that_a_call_sets_lets_its_large_result_wait_for_a_slow_reader(
+    pool: SandboxPool,
+) -> None:
+    assert pool.call(pool.load_source(DEFAULT_TIMEOUT, "hasty_large")) == b"x" * 20_000_000
+
+
+def test_a_large_argument_is_gone_when_the_next_call_of_the_same_worker_needs_its_room() -> None:
+    source = "def size(data): return len(data)\ndef take(n): return len(bytearray(n))\n"
+    policy, limits = Policy(profile="native", calls_per_worker=50), Limits(memory_mb=128)
+    with SandboxPool(1, policy=policy, limits=limits) as pool:
+        tools = [pool.load_source(source, name) for name in ("size", "take")]
+        assert pool.call(tools[0], b"x" * (60 << 20)) == 60 << 20
+        assert pool.call(tools[1], 80 << 20) == 80 << 20
+
+
 def test_a_worker_of_many_calls_holds_nothing_of_one_through_the_next() -> None:
     source = """
 import gc

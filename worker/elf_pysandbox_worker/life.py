@@ -14,7 +14,6 @@ is open.
 
 from __future__ import annotations
 
-import _socket
 import os
 import resource
 import signal
@@ -109,7 +108,7 @@ def _fill_free_slots() -> None:
 
 def _channel() -> tuple[Callable[..., int], Callable[..., None]]:
     """Return what receives from and what sends to a worker's channel."""
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, serving.CHANNEL)
+    sock = serving.connect()
     return sock.recv_into, sock.sendall
 
 
@@ -171,6 +170,7 @@ def _live(
     status, serving_calls = 1, False
     slot, born = birth
     call: Any
+    found: Any
     packed: Any
     payload: Any
     buffers: Any
@@ -187,6 +187,7 @@ def _live(
                 if found is None:
                     break
                 payload, buffers = found
+                found = None
             call = decode(payload)
             ordinary = find(call.path)
             packed = memoryview(call.arguments)

@@ -13,6 +13,7 @@ import os
 import resource
 import types
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,6 +30,7 @@ CHANNEL = 3
 """The descriptor of a worker's channel; nothing else is open in it."""
 
 LOCK = _thread.allocate_lock()
+_channel: list[socket.socket] = []
 
 Buffers = Sequence[bytes | bytearray]
 Payload = bytes | bytearray | memoryview
@@ -56,7 +58,7 @@ def receive_rest(start: memoryview) -> tuple[Payload, Buffers] | None:
         There is no memory for it.
     """
     reader = FrameReader(_CAPS)
-    sock = _socket()
+    (sock,) = _channel
     try:
         reader.feed(start)
         while (found := reader.next()) is None:
@@ -70,13 +72,19 @@ def receive_rest(start: memoryview) -> tuple[Payload, Buffers] | None:
                 return None
     except WireTooLarge:
         raise MemoryError from None  # the host keeps to all caps but this one, which only this process knows
-    finally:
-        sock.detach()
     return found
 
 
-def _socket() -> socket.socket:
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=CHANNEL)
+def connect() -> socket.socket:
+    """Return the one socket object of the channel, for a process and all that it forks.
+
+    To make one sets O_NONBLOCK on the channel where the tool's module gave `socket.setdefaulttimeout` a time; taken
+    back here, before anything is sent.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=CHANNEL)
+    sock.settimeout(None)
+    _channel[:] = [sock]
+    return sock
 
 
 # -- the call itself ----------------------------------------------------------------------------------
@@ -233,10 +241,5 @@ def send(pieces: Sequence[Any]) -> None:
 
 def _widen() -> None:
     """Let more of a large result be under way at once: fewer switches between the two processes."""
-    sock = _socket()
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
-    except OSError:
-        pass
-    finally:
-        sock.detach()
+    with suppress(OSError):
+        _channel[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)

@@ -105,7 +105,7 @@ class _Forker:
         self, channel: Channel, reserved: int, confinement: Confinement, tool: loading.LoadedTool
     ) -> None:
         self._channel = channel
-        self._reserved = reserved
+        self._reserved = _reclaimed(reserved)
         self._target = 0
         self._alive: dict[int, int] = {}  # pid -> index
         self._ended: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)  # (index, wait status)
@@ -228,10 +228,28 @@ def _reserve(channel: Channel) -> int:
         moved = socket(fileno=os.dup(serving.CHANNEL))
         channel.sock.close()
         channel.sock = moved
-    first, second = socketpair()
-    second.close()
-    held = first.detach()
+    held = _without_peer()
     if held == serving.CHANNEL:
         return os.dup(held)
     os.dup2(held, serving.CHANNEL)
     return held
+
+
+def _reclaimed(held: int) -> int:
+    """Take the number back from a module that has closed all descriptors, as daemons do, or its own by mistake.
+
+    A file that it has opened there would be closed in the workers, as all of its files are.
+    """
+    try:
+        if os.path.sameopenfile(held, serving.CHANNEL):
+            return held
+    except OSError:
+        held = _without_peer()  # one of the two is closed: the other tells nothing
+    os.dup2(held, serving.CHANNEL)
+    return held
+
+
+def _without_peer() -> int:
+    first, second = socketpair()
+    second.close()
+    return first.detach()
