@@ -417,7 +417,10 @@ def _become_executor() -> None:
     import concurrent.futures
 
     if concurrent.futures.Executor not in SandboxPool.__bases__:
-        SandboxPool.__bases__ = (concurrent.futures.Executor,)
+        try:
+            SandboxPool.__bases__ = (concurrent.futures.Executor,)
+        except TypeError as error:  # a class that derives from both, the other first
+            raise ConfigurationError(f"SandboxPool cannot become an Executor: {error}") from None
 
 
 if "concurrent.futures" in sys.modules:

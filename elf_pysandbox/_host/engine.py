@@ -229,10 +229,15 @@ class Engine:
     def _take_ahead(self) -> None:
         """Put the template that was asked for ahead in reserve; at the first call, as watching it starts the thread."""
         blank, self._ahead = self._ahead, None
-        if blank is not None:
-            blank.started = time.monotonic()
-            self._reserve[blank.python, blank.profile, encode(blank.confinement)] = [blank]
+        if blank is None:
+            return
+        blank.started = time.monotonic()
+        try:
             self.supervisor.watch(blank)
+        except BaseException:  # no thread can be started: nobody would hear what becomes of it
+            self._end_template(blank)
+            raise
+        self._reserve[blank.python, blank.profile, encode(blank.confinement)] = [blank]
 
     def _loaded_from_reserve(self, route: Route) -> Template | None:
         """Take a blank template that waits; one that died while it waited is passed over."""

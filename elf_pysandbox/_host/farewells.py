@@ -44,10 +44,14 @@ class Farewells:
         self._leaving = []
 
     def wait(self, seconds: float) -> None:
-        """Wait until all are gone, at most so long; what is interrupted can be taken up again."""
+        """Wait until all are gone, at most so long, and end what is not then; interrupted, it can be taken up again.
+
+        A keeper that is stopped does not see its channel's end.
+        """
         end = time.monotonic() + seconds
         while self._leaving:
             if not self._leaving[-1].gone(end - time.monotonic()):
+                self._leaving[-1].kill()
                 self._leaving[-1].release()
             self._leaving.pop()
 
@@ -77,6 +81,11 @@ class _Leaving:
             return False
         self.release()
         return True
+
+    def kill(self) -> None:
+        """End both, as far as they are known."""
+        for pidfd in self._pidfds:
+            processes.kill(pidfd)
 
     def release(self) -> None:
         """Close the descriptors."""

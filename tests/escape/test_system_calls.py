@@ -109,6 +109,20 @@ def test_calls_that_did_not_exist_when_the_list_was_made_answer_as_if_they_did_n
     assert run(ask).value == {errno.ENOSYS}
 
 
+@pytest.mark.parametrize("sharing", [0x21, 0x23], ids=["shared", "shared_validate"])
+def test_memory_of_no_file_that_a_module_would_share_with_its_calls_is_refused(sharing: int) -> None:
+    def act() -> None:
+        libc.call("mmap", 0, 4096, 3, sharing, -1, 0)
+
+    layers = "no_new_privs", "seccomp"
+    stopped = run(act, confinement(only(*layers)), "template").value
+    assert isinstance(stopped, Raised)
+    private = run(lambda: bool(mmap.mmap(-1, 4096, mmap.MAP_PRIVATE)), confinement(only(*layers)), "template")
+    assert private.value is True
+    if sharing == mmap.MAP_SHARED | mmap.MAP_ANONYMOUS:  # the other form is for files only (mmap(2))
+        assert not isinstance(run(act, confinement(only()), "template").value, Raised)
+
+
 def test_a_new_user_namespace_by_clone_is_refused() -> None:
     def act() -> None:
         # As raw as can be; a child that is born all the same ends at once.
@@ -122,7 +136,8 @@ def test_a_new_user_namespace_by_clone_is_refused() -> None:
 
 
 def _run_machine_code(code: bytes) -> int:
-    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    executable = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+    page = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE, executable)
     page.write(code)
     function = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
     return function()

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from elf_pysandbox import SandboxPool
+from elf_pysandbox import Limits, Policy, SandboxPool
 
 _ROOTS = [str(Path(__file__).parents[2] / "worker"), str(Path(msgspec.__file__).parents[1])]
 # What is left out on purpose: each is some hundredths of a start of an interpreter, most bring others along.
@@ -67,6 +67,22 @@ def test_parts_of_msgspec_that_only_tools_use_are_loaded_when_one_does(
 ) -> None:
     told = native_pool.call(f"{tools}:later")
     assert told == ("Later", True, "module", 1, "IntType", {"type": "integer"})
+
+
+def test_a_first_call_that_cannot_have_a_thread_leaves_no_template_that_nobody_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start() -> None:
+        raise RuntimeError("can't start new thread")
+
+    hangs = "import time\ntime.sleep(60)\ndef run(): pass"
+    with SandboxPool(1, policy=Policy(profile="native"), limits=Limits(load_s=0.5)) as pool:
+        tool = pool.load_source(hangs, "run")
+        with monkeypatch.context() as patch:
+            patch.setattr(pool._calls.engine.supervisor, "start", start)
+            assert pool.outcome(tool).status == "fault"
+        assert pool.outcome(tool).status == "load_failed"
+        assert pool.call(pool.load_source("def run(): return 1", "run")) == 1
 
 
 def test_a_part_that_is_loaded_later_is_the_same_module_before_and_after(

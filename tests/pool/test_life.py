@@ -86,6 +86,24 @@ def test_a_default_timeout_that_a_call_sets_lets_its_large_result_wait_for_a_slo
     assert pool.call(pool.load_source(DEFAULT_TIMEOUT, "hasty_large")) == b"x" * 20_000_000
 
 
+def test_what_a_signal_handler_prints_in_the_middle_of_a_line_comes_behind_it(pool: SandboxPool) -> None:
+    source = """
+import signal
+def run(count):
+    signal.signal(signal.SIGALRM, lambda *_: print("tick\\n", end=""))
+    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    for number in range(count):
+        print(f"line {number}\\n", end="")
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print("end")
+"""
+    outcome = pool.outcome(pool.load_source(source, "run"), 20_000)
+    assert outcome.status == "ok", outcome.error
+    lines = outcome.stdout.splitlines()
+    assert "tick" in lines
+    assert [line for line in lines if line != "tick"] == [*(f"line {i}" for i in range(20_000)), "end"]
+
+
 def test_a_large_argument_is_gone_when_the_next_call_of_the_same_worker_needs_its_room() -> None:
     source = "def size(data): return len(data)\ndef take(n): return len(bytearray(n))\n"
     policy, limits = Policy(profile="native", calls_per_worker=50), Limits(memory_mb=128)

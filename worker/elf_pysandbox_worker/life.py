@@ -78,7 +78,7 @@ def prepare(tool: loading.LoadedTool, confine: Callable[[int], None]) -> Life:
     nothing = types.FunctionType(_nothing.__code__.replace(), {})
     tool.ordinary[""] = nothing, None
     birth: list[Any] = [-1, False]
-    stream.connect(serving.tell_output)
+    stream.connect(serving.tell_output, serving.LOCK._is_owned)  # type: ignore[attr-defined]
     kit = _kit(tool, confine, birth)
     for _ in range(_WARM_UP):
         # Code that is still warming up counts its runs in its own pages (PEP 659): done here, once for all workers.

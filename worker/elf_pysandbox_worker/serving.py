@@ -29,7 +29,7 @@ from elf_pysandbox_worker.wire.messages import Call, Failure, Item, Output, Resu
 CHANNEL = 3
 """The descriptor of a worker's channel; nothing else is open in it."""
 
-LOCK = _thread.allocate_lock()
+LOCK = _thread.RLock()  # knows its owner: a signal handler of the tool may print in the middle of a frame
 _channel: list[socket.socket] = []
 
 Buffers = Sequence[bytes | bytearray]

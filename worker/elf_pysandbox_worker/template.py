@@ -1,7 +1,7 @@
 """The template: confined first, then loads one bundle, then forks workers of it for as long as it is wanted.
 
 From `Load` on this process has run tool code and is as hostile as the tool: the host believes nothing it
-says, and no argument of any call ever passes through it.
+says. No argument of any call passes through it, but a hostile module can take them out of the channels that do.
 
 Rules of the fork loop
 ----------------------

@@ -76,6 +76,9 @@ _REFUSALS = (
         "flock|lockf|F_SETLK\\w*|F_OFD\\w*", "locking files", "it needs a place to write to", (("write", ""),)
     ),
     _Refusal("memfd_create", "memfd_create(2)", "use bytes, or a scratch directory", (("scratch_mb", ""),)),
+    _Refusal(
+        "mmap", "shared memory of no file", "pass flags=mmap.MAP_PRIVATE: memory is no way from call to call"
+    ),
     _Refusal("mkfifo|mknod", "mknod(2)", _NOTHING),
     _Refusal("ioctl|fcntl|prctl|unshare|setns|mount|chroot|ptrace", "this system call", _NOTHING),
     _Refusal("set\\w*[ug]id|setgroups|initgroups|setsid|setpgid", "changing identity or session", _NOTHING),

@@ -51,7 +51,7 @@ def _names(text: str) -> frozenset[str]:
 
 ALLOWED = _names(
     # memory: RLIMIT_DATA and RLIMIT_AS bound it
-    "brk mmap munmap mprotect mremap madvise msync mlock munlock membarrier get_mempolicy "
+    "brk munmap mprotect mremap madvise msync mlock munlock membarrier get_mempolicy "
     # reading files, and the files that are open
     "read readv pread64 preadv preadv2 lseek open openat creat close close_range stat fstat lstat "
     "newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat getdents "
@@ -107,6 +107,8 @@ _CLONE_TRACING = 0x2000 | 0x800000
 _CLONE_PARENT = 0x8000
 CLONE_THREAD = 0x10000
 _CLONE_VM = 0x100
+
+_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
 
 Check = Callable[[Program], None]
 
@@ -183,6 +185,17 @@ def _open(flags: int, mode: int, features: Features) -> Check:
     return check
 
 
+def _mmap(program: Program) -> None:
+    """Memory of one's own and files; what a module shared with nobody's file, all calls of its template would share."""
+    program.load(low(3))
+    program.any_bit(_MAP_ANONYMOUS, otherwise="mmap allowed")
+    program.any_bit(_MAP_SHARED, then="mmap denied")
+    program.label("mmap allowed")
+    program.allow()
+    program.label("mmap denied")
+    program.fail(errno.EPERM)
+
+
 def _clone(program: Program) -> None:
     """Threads and plain forks; never a namespace, a tracer's child or shared memory between processes."""
     program.load(low(0))
@@ -233,6 +246,7 @@ def _prctl(program: Program) -> None:
 def checks(features: Features) -> dict[str, Check]:
     """Return system call -> the check of its arguments."""
     found: dict[str, Check] = {
+        "mmap": _mmap,
         "clone": _clone,
         "fork": lambda program: program.allow(),
         "prctl": _prctl,

@@ -20,6 +20,7 @@ is_open = [False]
 """Whether there is a call to send for. In a list, so that a worker that sets it writes to nothing else."""
 
 _sink: Sink | None = None
+_busy: Callable[[], bool] | None = None
 _installed: list[ToolStream] = []
 
 
@@ -59,13 +60,14 @@ class ToolStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Send what has been taken in, if there is a call to send it for."""
-        if not is_open[0] or _sink is None or not self.waiting:
+        """Send what has been taken in, if there is a call to send it for; what a signal handler prints may wait."""
+        if not is_open[0] or _sink is None or not self.waiting or (_busy is not None and _busy()):
             return
-        text = "".join(self.waiting)
-        self.waiting.clear()
+        waiting = self.waiting
+        # No call between the two: neither a signal handler nor another thread can come in.
+        taken, waiting[:] = waiting[:], ()
         self._size = 0
-        _sink(self.number, text)
+        _sink(self.number, "".join(taken))
 
 
 class _Bytes(io.RawIOBase):
@@ -91,10 +93,10 @@ def install() -> None:
     sys.stdin = sys.__stdin__ = io.StringIO("")  # type: ignore[misc,assignment]
 
 
-def connect(sink: Sink) -> None:
-    """Send through `sink(number, text)` as soon as `is_open`."""
-    global _sink
-    _sink = sink
+def connect(sink: Sink, busy: Callable[[], bool]) -> None:
+    """Send through `sink(number, text)` as soon as `is_open`; `busy()` when this thread is in the middle of sending."""
+    global _sink, _busy
+    _sink, _busy = sink, busy
 
 
 def streams() -> tuple[ToolStream, ToolStream]:
