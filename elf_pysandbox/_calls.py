@@ -7,13 +7,12 @@ together.
 from __future__ import annotations
 
 import atexit
-import concurrent.futures
 import itertools
 import os
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -23,9 +22,9 @@ from elf_pysandbox._host.blocking import BlockingWait
 from elf_pysandbox._host.endings import Ending, Packed
 from elf_pysandbox._host.engine import Engine, engines
 from elf_pysandbox._host.flight import Flight, Sink
-from elf_pysandbox._host.futures import CallFuture, Deadlines, Submitted
 from elf_pysandbox._host.processes import allow_descriptors
 from elf_pysandbox._host.route import Route
+from elf_pysandbox._host.submitted import Deadlines, Submitted
 from elf_pysandbox._host.templates import Template
 from elf_pysandbox._host.zygotes import Zygote
 from elf_pysandbox._outcome import Event, ItemEvent, Outcome, OutputEvent
@@ -34,6 +33,9 @@ from elf_pysandbox._tools.tool import Tool
 from elf_pysandbox_worker.wire.frames import frame
 from elf_pysandbox_worker.wire.messages import Call, encode
 from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge, pack
+
+if TYPE_CHECKING:
+    from elf_pysandbox._host.futures import CallFuture
 
 _call_ids = itertools.count(1)
 _all: weakref.WeakSet[Calls] = weakref.WeakSet()  # of this process
@@ -52,7 +54,7 @@ def _close_at_exit() -> None:
     try:
         for calls in list(_all):
             while not calls.engine.forgotten and (pending := list(calls.pending)):
-                concurrent.futures.wait(pending)
+                _wait(pending)
     finally:
         for engine in list(engines):
             engine.close()
@@ -137,6 +139,8 @@ class Calls:
         """Start a call; its future gives the value, or the outcome when `whole`."""
         if self.closing:
             raise PoolClosedError(self.engine.why_closed)
+        from elf_pysandbox._host.futures import CallFuture
+
         future = CallFuture()
         prepared = self._prepare(request)
         if isinstance(prepared, Outcome):
@@ -211,7 +215,7 @@ class Calls:
         if self.engine.owner == os.getpid():  # a forked child would wait for calls that end elsewhere
             if pending:
                 self.engine.supervisor.hand_over()
-            concurrent.futures.wait(pending)
+            _wait(pending)
             self.engine.close()
 
     def _prepare(self, request: Request, sink: Sink | None = None) -> _Prepared | Outcome:
@@ -239,6 +243,13 @@ class Calls:
             return Flight(engine, route, call_id, pieces, limits, notify, sink)
 
         return _Prepared(make, call_id)
+
+
+def _wait(pending: list[CallFuture]) -> None:
+    if pending:
+        from concurrent.futures import wait
+
+        wait(pending)
 
 
 def _sink_into(events: deque[Event]) -> Sink:

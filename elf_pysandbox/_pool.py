@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 else:
 
     class Executor:
-        """Stands in for `concurrent.futures.Executor` until the first pool is made, see `_become_executor`."""
+        """Stands in for `concurrent.futures.Executor` until that is imported, see `_OnceImported`."""
 
         def __enter__(self) -> SandboxPool:
             return self
@@ -90,9 +90,9 @@ class SandboxPool(Executor):
         try:
             # Imported while the zygote starts: each takes about as long as the other. First what asks for a template:
             # the request is there when the zygote is ready.
-            from elf_pysandbox_worker.wire.lean import import_msgspec
+            from elf_pysandbox_worker.wire.lean import LATER, import_msgspec
 
-            import_msgspec()
+            import_msgspec(LATER)
             from elf_pysandbox._ahead import ask
             from elf_pysandbox._host.zygotes import Zygote
 
@@ -103,7 +103,8 @@ class SandboxPool(Executor):
 
             from elf_pysandbox._calls import Calls
 
-            _become_executor()
+            if "concurrent.futures" in sys.modules:
+                _become_executor()  # it has been, by now
             self._calls = Calls(workers, max_queued, max_templates, zygote, template)
             # Views, streams and submitted calls share it: the engine lives as long as any of them.
             self._finalizer = weakref.finalize(self._calls, self._calls.engine.close_soon)
@@ -409,19 +410,54 @@ def _launch_early(interpreter: Interpreter) -> Launched | None:
 
 
 def _become_executor() -> None:
-    """Derive pools from `concurrent.futures.Executor`, now that the zygote starts.
+    """Derive pools from `concurrent.futures.Executor`, which has been imported.
 
-    Importing that brings `logging` and all that it formats with: as much time as an interpreter takes to start, which
-    was spent before the zygote was started. So every pool is an `Executor`; its class is one from the first pool on.
+    Raises
+    ------
+    ConfigurationError
+        A class that stands between the two leaves no order for it.
     """
-    import concurrent.futures
+    from concurrent.futures import Executor as Real
 
-    if concurrent.futures.Executor not in SandboxPool.__bases__:
+    if Real not in SandboxPool.__bases__:
         try:
-            SandboxPool.__bases__ = (concurrent.futures.Executor,)
+            SandboxPool.__bases__ = (Real,)
         except TypeError as error:  # a class that derives from both, the other first
             raise ConfigurationError(f"SandboxPool cannot become an Executor: {error}") from None
 
 
+class _OnceImported:
+    """Lets pools be executors from the moment on in which anybody could ask: as `concurrent.futures` is imported.
+
+    That brings `logging` along and all that it formats with, half as much as an interpreter takes to start; a program
+    that only calls tools needs none of it. A finder of `sys.meta_path`, and the loader of that one module as it loads.
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Find that module as the others do, to be loaded by this."""
+        if name != "concurrent.futures" or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        from importlib.util import find_spec
+
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            self._loader: Any = spec.loader
+            spec.loader = self  # type: ignore[assignment]
+        return spec
+
+    def create_module(self, spec: Any) -> Any:
+        """Let its own loader do it."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        """Let its own loader do it, whose it is from now on."""
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        _become_executor()
+
+
 if "concurrent.futures" in sys.modules:
     _become_executor()  # it costs nothing more
+else:
+    sys.meta_path.insert(0, _OnceImported())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -82,6 +81,8 @@ def ending_of(wait_status: int, limits: HostLimits) -> Ending:
         if code == EXIT_MEMORY:
             return Ending("memory_limit", "the arguments do not fit into memory_mb beside the tool itself")
         return Ending("crashed", f"the worker process exited by itself with code {code}, without an answer")
+    import signal  # makes its enumerations anew in each program
+
     number = os.WTERMSIG(wait_status)
     if number == signal.SIGXCPU:
         return Ending("cpu_limit", f"the call used more than cpu_s={limits.cpu_s:g} s of CPU")

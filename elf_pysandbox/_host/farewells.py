@@ -7,8 +7,8 @@ A keeper that was killed leaves its template behind for that moment: so both are
 
 from __future__ import annotations
 
+import _socket as socket
 import select
-import socket
 import time
 
 from elf_pysandbox._host import processes
@@ -72,7 +72,7 @@ class _Leaving:
             if not _readable(self._channel.fileno(), end):
                 return False
             try:
-                data, self._pidfds, _flags, _address = socket.recv_fds(self._channel, 1 << 16, 2)
+                data, self._pidfds = processes.receive_with_descriptors(self._channel, 1 << 16, 2)
             except OSError:
                 data = b""
             if not data:

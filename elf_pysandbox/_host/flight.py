@@ -10,9 +10,9 @@ The bytes come from a hostile peer: whatever they are, `advance` returns an endi
 
 from __future__ import annotations
 
+import _socket as socket
 import errno
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from _socket import socketpair
+
+from elf_pysandbox._host import sockets
 
 TYPE_CHECKING = False  # `typing` costs more than all of this
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def launch(python: str, roots: Sequence[str]) -> Launched:
     kept: list[int] = []
     handed: list[int] = []
     try:
-        near, far = (end.detach() for end in socketpair())
+        near, far = (end.detach() for end in sockets.pair())
         kept.append(near)
         handed.append(far)
         errors_read, errors_write = os.pipe()

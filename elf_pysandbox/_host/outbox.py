@@ -6,7 +6,7 @@ is slow, stopped or hostile holds up nobody but itself.
 
 from __future__ import annotations
 
-import socket
+import _socket as socket
 from collections import deque
 from collections.abc import Callable, Sequence
 

@@ -7,15 +7,16 @@ its pid (unix(7)). The peer's own word is never used.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]
+import _socket as socket
 import array
 import fcntl
 import os
-import re
 import resource
-import signal
-import socket
 import struct
 from collections.abc import Sequence
+
+from elf_pysandbox._host import sockets
 
 _SO_PASSCRED = 16
 _SO_PASSPIDFD = 76
@@ -27,13 +28,15 @@ _READY_BYTES = 64
 
 
 def _kernel_passes_pidfd() -> bool:
-    left, right = socket.socketpair()
-    with left, right:
-        try:
-            left.setsockopt(socket.SOL_SOCKET, _SO_PASSPIDFD, 1)
-        except OSError:
-            return False
-        return True
+    left, right = sockets.pair()
+    try:
+        left.setsockopt(socket.SOL_SOCKET, _SO_PASSPIDFD, 1)
+    except OSError:
+        return False
+    finally:
+        left.close()
+        right.close()
+    return True
 
 
 _PASSES_PIDFD = _kernel_passes_pidfd()
@@ -41,7 +44,7 @@ _PASSES_PIDFD = _kernel_passes_pidfd()
 
 def worker_channel() -> tuple[socket.socket, socket.socket]:
     """Return (near, far): a stream socket pair whose near end learns who writes to it."""
-    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    near, far = sockets.pair()
     # Before the far end is given away, so that no message can come without its sender.
     near.setsockopt(socket.SOL_SOCKET, _SO_PASSPIDFD if _PASSES_PIDFD else _SO_PASSCRED, 1)
     return near, far
@@ -108,6 +111,16 @@ def send_some(sock: socket.socket, data: memoryview, descriptors: Sequence[int] 
     return sock.sendmsg([data], ancillary, socket.MSG_DONTWAIT)
 
 
+def receive_with_descriptors(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """Return bytes and up to `most` descriptors that came with them; as `socket.recv_fds`."""
+    found = array.array("i")
+    data, ancillary, _flags, _address = sock.recvmsg(size, socket.CMSG_LEN(most * found.itemsize))
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(payload[: len(payload) - len(payload) % found.itemsize])
+    return data, list(found)
+
+
 def _rights(descriptors: Sequence[int]) -> tuple[int, int, array.array[int]]:
     return socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors)
 
@@ -130,10 +143,10 @@ def cpu_seconds(pidfd: int) -> float | None:
     """Return the CPU seconds a process has used (proc(5), stat fields 14 and 15); None when it is gone."""
     try:
         with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as stream:
-            found = re.search(r"^Pid:\t(\d+)$", stream.read(), re.MULTILINE)
-        if found is None:
+            pid = stream.read().partition("\nPid:\t")[2].partition("\n")[0]
+        if not pid.isdecimal():  # -1: it is gone
             return None
-        with open(f"/proc/{found[1]}/stat", encoding="ascii", errors="replace") as stream:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
             fields = stream.read().rpartition(")")[2].split()
     except OSError:
         return None

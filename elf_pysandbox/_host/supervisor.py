@@ -7,14 +7,13 @@ A warm synchronous call never comes here.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]
+import _socket as socket
 import contextlib
 import heapq
 import itertools
-import logging
 import os
 import select
-import signal
-import socket
 import threading
 import time
 import weakref
@@ -22,6 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from elf_pysandbox._host import processes
 from elf_pysandbox._host.endings import Ending
 from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.decode import decode_from_keeper, decode_from_template
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from elf_pysandbox._host.templates import Template
     from elf_pysandbox._host.zygotes import Zygote
 
-_log = logging.getLogger("elf_pysandbox")
 _CHUNK = 1 << 16
 _TRIM_EVERY_S = 5.0  # idle workers beyond need live about so long: a burst is often followed by another
 CONFINE_S = 30.0  # for a template to be started and confined: ours alone, no byte of the tool is in it yet
@@ -83,7 +82,9 @@ def _survive(job: Callable[[], object]) -> bool:
     try:
         job()
     except Exception:
-        _log.exception("the sandbox failed at the host")
+        import logging  # it takes longer to import than a zygote waits for
+
+        logging.getLogger("elf_pysandbox").exception("the sandbox failed at the host")
         return False
     return True
 
@@ -321,7 +322,7 @@ class Supervisor:
 
     def _on_keeper(self, template: Template) -> None:
         try:
-            data, descriptors, _flags, _address = socket.recv_fds(template.keeper, _CHUNK, 4)
+            data, descriptors = processes.receive_with_descriptors(template.keeper, _CHUNK, 4)
             self._engine.descriptors_came(template, descriptors)
             template.keeper_reader.feed(data)
             while (found := template.keeper_reader.next()) is not None:

@@ -10,14 +10,14 @@ Who may touch what: fields are guarded by the engine's lock; sockets are closed 
 
 from __future__ import annotations
 
+import _socket as socket
 import select
-import socket
 import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from elf_pysandbox._host import processes
+from elf_pysandbox._host import processes, sockets
 from elf_pysandbox._host.endings import Ending
 from elf_pysandbox._host.outbox import Outbox
 from elf_pysandbox_worker import state
@@ -104,9 +104,9 @@ class Template:
     def __init__(self, confinement: Confinement, name: str) -> None:
         self.confinement = confinement
         self.name = name
-        self.keeper, self.keeper_far = socket.socketpair()
+        self.keeper, self.keeper_far = sockets.pair()
         try:
-            self.control, self.control_far = socket.socketpair()
+            self.control, self.control_far = sockets.pair()
         except OSError:
             self.keeper.close()
             self.keeper_far.close()

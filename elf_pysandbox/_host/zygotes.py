@@ -5,13 +5,13 @@ The zygote is a fresh interpreter, not a fork of the host: a fork would carry th
 
 from __future__ import annotations
 
+import _socket as socket
 import contextlib
 import os
-import socket
 import time
 from collections import deque
 
-from elf_pysandbox._host import processes
+from elf_pysandbox._host import processes, sockets
 from elf_pysandbox._host.launch import Launched
 from elf_pysandbox._host.outbox import Outbox
 from elf_pysandbox_worker.wire.frames import frame
@@ -31,7 +31,7 @@ class Zygote:
 
     def __init__(self, launched: Launched) -> None:
         self.python, self.pid, self._errors = launched.python, launched.pid, launched.errors
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, launched.channel)
+        self.sock = sockets.at(launched.channel)
         self.outbox = Outbox(self.sock)
         self._prepared: set[str] = set()
         try:

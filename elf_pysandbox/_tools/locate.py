@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _imp
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -19,7 +18,6 @@ RESERVED = frozenset({"elf_pysandbox", "elf_pysandbox_worker", "msgspec", "Restr
 
 # What `importlib.machinery` tells, without the 2 ms of loading it.
 EXTENSION_SUFFIXES = tuple(_imp.extension_suffixes())
-_RELATIVE = re.compile(rb"^[ \t]*from[ \t]+(\.+)", re.MULTILINE)
 _STDLIB_FOLDER = os.path.dirname(os.path.abspath(os.__file__))
 
 
@@ -130,7 +128,9 @@ def name_in_namespace(path: str, source: bytes, python_path: Sequence[str]) -> t
     from as far up as its imports reach. None for a file that imports nothing relatively, and for folders whose names
     are no names of packages, or those of standard modules.
     """
-    dots = [len(found[1]) for found in _RELATIVE.finditer(source)]
+    words = (line.split(None, 1) for line in source.splitlines() if b"from" in line)
+    after = [found[1] for found in words if found[0] == b"from" and len(found) > 1]
+    dots = [len(name) - len(name.lstrip(b".")) for name in after if name.startswith(b".")]
     if not dots:
         return None
     folders = os.path.dirname(path).split(os.sep)

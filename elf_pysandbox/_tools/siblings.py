@@ -9,7 +9,6 @@ standard module.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -94,13 +93,16 @@ def _may_name_one(
     return False
 
 
+_BETWEEN_WORDS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")}
+
+
 def _words_of_imports(source: bytes) -> set[str]:
     """Words of the lines that import something; all words where an import may go over several lines."""
     text = source.decode("ascii")
     lines = [line for line in text.replace("\r", "\n").split("\n") if "import" in line]
     if "\\\n" in text or "\\\r" in text or any("(" in line for line in lines):
-        return set(re.findall(r"\w+", text))
-    return set(re.findall(r"\w+", "\n".join(lines)))
+        return set(text.translate(_BETWEEN_WORDS).split())
+    return set("\n".join(lines).translate(_BETWEEN_WORDS).split())
 
 
 def _stems(folder: str) -> frozenset[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -51,6 +53,34 @@ def test_a_value_comes_back_as_it_was_sent_with_its_exact_type(native_pool, valu
     returned = native_pool.call(tool(native_pool, "echo"), value)
     assert returned == value
     assert type(returned) is type(value)
+
+
+_WITH_TIMEOUT = """
+import socket
+socket.setdefaulttimeout(0.05)
+from elf_pysandbox import Policy, SandboxPool, PythonSecurityValidator
+source = '''
+import time
+def wait(data):
+    time.sleep(0.2)
+    return data
+def count(number):
+    for item in range(number):
+        time.sleep(0.1)
+        yield item
+'''
+with SandboxPool(2, policy=Policy(profile="native")) as pool:
+    wait, count = pool.load_source(source, "wait"), pool.load_source(source, "count")
+    large = b"x" * 30_000_000
+    print(pool.call(wait, large) == large, pool.submit(wait, 1).result(), len(list(pool.stream(count, 3))))
+    print(pool.with_options(policy=Policy()).outcome(pool.load_source("import os", "run")).status)
+print(len(PythonSecurityValidator().check("import os")))
+"""
+
+
+def test_a_default_timeout_of_the_host_programs_sockets_changes_nothing():
+    done = subprocess.run([sys.executable, "-c", _WITH_TIMEOUT], capture_output=True, text=True, check=False)
+    assert done.stdout == "True 1 4\ndenied\n1\n", done.stderr
 
 
 def test_each_call_sees_the_module_as_it_was_right_after_import(native_pool):

@@ -21,7 +21,7 @@ typing_extensions weakref"""
 def test_a_zygote_imports_nothing_that_its_first_template_can_do_without() -> None:
     code = (
         "import sys; sys.path.extend(sys.argv[1:]); from elf_pysandbox_worker import boot\n"
-        "boot.lean.import_msgspec(boot._LATER); from elf_pysandbox_worker import zygote\n"
+        "boot.lean.import_msgspec(boot.lean.LATER); from elf_pysandbox_worker import zygote\n"
         f"print(sorted(set({_LEFT_OUT!r}.split()) & set(sys.modules)))"
     )
     done = subprocess.run(

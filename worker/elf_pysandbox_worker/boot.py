@@ -11,9 +11,6 @@ import os
 
 from elf_pysandbox_worker.wire import lean
 
-_LATER = ("msgspec.inspect", "msgspec.json", "msgspec.toml", "msgspec.yaml")
-"""Parts of msgspec that only tools use."""
-
 
 def main(control_fd: int) -> None:
     """Run the zygote on its channel."""
@@ -33,5 +30,5 @@ def main(control_fd: int) -> None:
 
 def import_all() -> None:
     """Import what a zygote consists of."""
-    lean.import_msgspec(_LATER)
+    lean.import_msgspec(lean.LATER)
     from elf_pysandbox_worker import zygote  # noqa: F401

@@ -1,8 +1,8 @@
 """Importing msgspec without what it imports for others; both sides do it first of all.
 
-Two fifths of that import are for two words of `typing_extensions`, which brings inspect, ast and dis along, and one of
-`platform`, which `uuid` asks for. While it lasts, stand-ins say those; whoever else meets one finds the real module in
-it, loaded when anything else is looked at.
+Half of that import is for two words of `typing_extensions`, which brings inspect, ast and dis along, one of `platform`,
+which `uuid` asks for, and three of `re`. While it lasts, stand-ins say those; whoever else meets
+one finds the real module in it, loaded when anything else is looked at.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ TYPE_CHECKING = False  # `typing` has its turn
 if TYPE_CHECKING:
     from typing import Any
 
+
+LATER = ("msgspec.inspect", "msgspec.json", "msgspec.toml", "msgspec.yaml")
+"""Parts of msgspec that are not used here, and by few programs and tools."""
 
 _LOADING = _thread.RLock()
 
@@ -61,6 +64,8 @@ class Later(type(sys)):  # type: ignore[misc]  # `types` has its turn, too
         else:
             from importlib import import_module
 
+            if sys.modules.get(self.__name__) is self:
+                del sys.modules[self.__name__]
             self.__dict__.update(import_module(self.__name__).__dict__)
         self.__class__ = type(sys)  # type: ignore[assignment]
 
@@ -70,18 +75,20 @@ def import_msgspec(later: tuple[str, ...] = ()) -> None:
     modules: dict[str, Any] = sys.modules
     if "msgspec" in modules:
         return
-    import typing
-
-    # From 3.11 on these are what `typing_extensions` has, or do the same for msgspec, which wants all extras.
-    known = {name: getattr(typing, name) for name in ("get_type_hints", "NotRequired", "Required")}
-    stand_ins = {
-        "typing_extensions": Later("typing_extensions", **known),
-        "platform": Later("platform", system=sys.platform.capitalize),
-    }
-    for name, stand_in in stand_ins.items():
-        modules.setdefault(name, stand_in)
-    modules.update((name, Later(name)) for name in later)
+    if "datetime" not in modules:
+        _make_datetime()
+    stand_ins = {"platform": Later("platform", system=sys.platform.capitalize)}
+    if "re" not in modules:
+        stand_ins["re"] = _expressions()
     try:
+        modules.update((name, stand_in) for name, stand_in in stand_ins.items() if name not in modules)
+        import typing
+
+        # From 3.11 on these are what `typing_extensions` has, or do the same for msgspec, which wants all extras.
+        known = {name: getattr(typing, name) for name in ("get_type_hints", "NotRequired", "Required")}
+        stand_ins["typing_extensions"] = Later("typing_extensions", **known)
+        modules.setdefault("typing_extensions", stand_ins["typing_extensions"])
+        modules.update((name, Later(name)) for name in later)
         import msgspec
     finally:
         for name, stand_in in stand_ins.items():
@@ -91,12 +98,38 @@ def import_msgspec(later: tuple[str, ...] = ()) -> None:
         _describe(modules[name], msgspec.__path__)
 
 
-def _describe(module: Later, path: Any) -> None:
-    """Let a module say where it is, to whoever looks for it without wanting it."""
+def _expressions() -> Later:
+    """Return what `typing` (until 3.12) and msgspec want of `re`: the types of patterns and matches, a function."""
+    from _sre import compile as compiled  # type: ignore[import-not-found]
+
+    def compile_later(*arguments: Any) -> Any:
+        import re
+
+        return re.compile(*arguments)
+
+    pattern = compiled("", 0, [1], 0, {}, ())  # the program of one operation, SUCCESS: it matches anything
+    return Later("re", Pattern=type(pattern), Match=type(pattern.match("")), compile=compile_later)
+
+
+def _make_datetime() -> None:
+    """Make `datetime` of what is written in C; that of 3.11 writes it all in Python first, to have it replaced."""
+    if sys.version_info >= (3, 12):
+        return
+    import _datetime  # type: ignore[import-not-found]
+
+    module: Any = type(sys)("datetime")
+    module.__dict__.update((name, value) for name, value in vars(_datetime).items() if name[0] != "_")
+    module.__all__ = tuple(name for name in vars(module) if name[0] != "_" and name != "datetime_CAPI")
+    _describe(module, None)
+    sys.modules["datetime"] = module
+
+
+def _describe(module: Any, path: Any) -> None:
+    """Let a module say where it is, to whoever looks for it without wanting more."""
     from _frozen_importlib import _init_module_attrs
     from _frozen_importlib_external import PathFinder
 
     spec = PathFinder.find_spec(module.__name__, path)
     if spec is None:
-        raise ImportError(f"msgspec has no part {module.__name__!r}", name=module.__name__)
+        raise ImportError(f"there is no module {module.__name__!r}", name=module.__name__)
     _init_module_attrs(spec, module, override=True)

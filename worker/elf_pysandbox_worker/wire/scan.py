@@ -7,13 +7,15 @@ item, for the few messages where the bound is too coarse or that are nested deep
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from elf_pysandbox_worker.wire.errors import WireError, WireTooLarge
 from elf_pysandbox_worker.wire.tags import MAX_DEPTH
+
+if TYPE_CHECKING:
+    import re
 
 
 class Caps(msgspec.Struct, frozen=True):
@@ -88,7 +90,9 @@ _CHUNK: Final = 1024
 _NUMBER_ITEM: Final = (
     rb"[\x00-\x7f\xc0\xc2\xc3\xe0-\xff]|\xcb.{8}|[\xcc\xd0].|[\xcd\xd1].{2}|[\xca\xce\xd2].{4}|[\xcf\xd3].{8}"
 )
-_NUMBERS: Final = re.compile(b"(?:%b){%d}+" % (_NUMBER_ITEM, _CHUNK), re.DOTALL)
+_patterns: list[
+    re.Pattern[bytes]
+] = []  # of a chunk of numbers, once one was met: `re` is not imported for less
 
 
 def harmless(data: bytes | memoryview, caps: Caps) -> bool:
@@ -169,7 +173,13 @@ def _too_large(size: int, allowed: int) -> WireTooLarge:
 
 def _skip_numbers(data: bytes | memoryview, at: int, left: int, price: int) -> tuple[int, int, int]:
     """Step over whole chunks of numbers at the begin of an array; the regular expression walks them in C."""
-    while left >= _CHUNK and (match := _NUMBERS.match(data, at)):
+    if left < _CHUNK:
+        return at, left, price
+    if not _patterns:
+        import re
+
+        _patterns.append(re.compile(b"(?:%b){%d}+" % (_NUMBER_ITEM, _CHUNK), re.DOTALL))
+    while left >= _CHUNK and (match := _patterns[0].match(data, at)):
         at, left, price = match.end(), left - _CHUNK, price + _NUMBER * _CHUNK
     return at, left, price
 
