@@ -7,7 +7,7 @@ hosts and files: the rest is more to import than all of the confined side's own 
 
 from __future__ import annotations
 
-import array
+import struct
 from _socket import CMSG_LEN, MSG_CTRUNC, SCM_RIGHTS, SOL_SOCKET, socket
 from collections import deque
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ from elf_pysandbox_worker.wire.frames import FrameCaps, FrameReader, frame
 
 _CHUNK = 1 << 16
 _MAX_FDS = 253  # SCM_MAX_FD of the kernel
-_ROOM = CMSG_LEN(_MAX_FDS * array.array("i").itemsize)
+_INT = struct.calcsize("i")
+_ROOM = CMSG_LEN(_MAX_FDS * _INT)
 _CONTROL_CAPS = FrameCaps(payload=256 << 20, total=256 << 20)
 
 
@@ -46,7 +47,7 @@ class Channel:
         """Send one message; raises OSError when the peer is gone."""
         data = b"".join(frame(messages.encode(message)))
         if descriptors:
-            rights = array.array("i", descriptors)
+            rights = struct.pack(f"{len(descriptors)}i", *descriptors)
             sent = self.sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, rights)])
             data = data[sent:]
         if data:
@@ -70,9 +71,7 @@ class Channel:
         data, ancillary, flags, _address = self.sock.recvmsg(_CHUNK, _ROOM)
         for level, kind, payload in ancillary:
             if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
-                rights = array.array("i")
-                rights.frombytes(payload[: len(payload) - len(payload) % rights.itemsize])
-                self.descriptors.extend(rights)
+                self.descriptors.extend(struct.unpack_from(f"{len(payload) // _INT}i", payload))
         if flags & MSG_CTRUNC:
             # The order of descriptors is their meaning: with one missing, every later one would be mistaken.
             raise WireError("descriptors were lost: this process may not open so many")

@@ -253,11 +253,11 @@ def _delegates(directory: str) -> bool:
     if not os.access(directory, os.W_OK) or not os.access(f"{directory}/cgroup.procs", os.W_OK):
         return False
     try:
-        with open(f"{directory}/cgroup.subtree_control", encoding="ascii") as file:
+        with open(f"{directory}/cgroup.subtree_control", encoding="utf-8") as file:
             enabled = set(file.read().split())
         if {"memory", "pids"} <= enabled:
             return True
-        with open(f"{directory}/cgroup.subtree_control", "w", encoding="ascii") as file:
+        with open(f"{directory}/cgroup.subtree_control", "w", encoding="utf-8") as file:
             file.write("+memory +pids")
     except OSError:
         return False  # The group has processes of its own, or lacks the controllers.
