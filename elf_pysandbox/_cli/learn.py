@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
-from elf_pysandbox import Policy, SandboxError, SandboxPool, WorkerCrashedError
+from elf_pysandbox import Hint, Policy, SandboxError, SandboxPool, WorkerCrashedError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import envelope, escaped, print_failure, refuse, shown
 from elf_pysandbox._cli.targets import Target
+
+_SCRATCH_MB = 16  # for a relative path to write: it counts from the call's own folder
 
 
 @click.command()
@@ -74,6 +78,12 @@ def _grant(module: str) -> str:
     return module if root in sys.stdlib_module_names else root
 
 
+def _folders_for(names: Iterable[str]) -> list[str]:
+    """Return what to grant for paths to write: of one that does not exist yet, the nearest folder that does."""
+    hints = [Hint("write", name).granting() for name in names if os.path.isabs(name)]
+    return sorted({hint.value for hint in hints if hint.value})
+
+
 def fragment(target: str, given: Policy, noted: dict[str, Any]) -> str:
     """Render what a tool needed as YAML: the settings that grant it, and as comments what none grants."""
     granted: list[tuple[str, str]] = []
@@ -81,16 +91,20 @@ def fragment(target: str, given: Policy, noted: dict[str, Any]) -> str:
     for name, why in sorted(noted["imports"].items()):
         (refused if "not available" in why else granted).append((name, why))
     reads = sorted(name for name, mode in noted["files"].items() if not set(mode) & set("wax+"))
-    writes = sorted(name for name, mode in noted["files"].items() if set(mode) & set("wax+"))
+    written = [name for name, mode in noted["files"].items() if set(mode) & set("wax+")]
+    writes = _folders_for(written)
+    scratch = any(not os.path.isabs(name) for name in written)
     lines = [f"# needed by {target}"]
     roots = sorted({*given.allowed_imports, *(_grant(name) for name, _ in granted)})
     if roots:
         lines += ["allowed_imports:", *(f"  - {json.dumps(name)}" for name in roots)]
-    if reads or writes:
+    if reads or writes or scratch:
         lines.append("files:")
         for kind, names in (("read", reads), ("write", writes)):
             if names:
                 lines += [f"  {kind}:", *(f"    - {json.dumps(name)}" for name in names)]
+    if scratch:
+        lines.append(f"  scratch_mb: {given.files.scratch_mb or _SCRATCH_MB}")
     problems = refused + sorted(noted["names"].items())
     if problems:
         lines.append("# Not to be had in the profile `restricted`; rewrite these, or use `profile: native`:")
