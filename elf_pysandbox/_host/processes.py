@@ -129,15 +129,30 @@ def close(descriptor: int) -> None:
 def cpu_seconds(pidfd: int) -> float | None:
     """Return the CPU seconds a process has used (proc(5), stat fields 14 and 15); None when it is gone."""
     try:
-        with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as stream:
-            found = re.search(r"^Pid:\t(\d+)$", stream.read(), re.MULTILINE)
-        if found is None:
-            return None
-        with open(f"/proc/{found[1]}/stat", encoding="ascii", errors="replace") as stream:
+        with open(f"/proc/{_pid_of(pidfd)}/stat", encoding="ascii", errors="replace") as stream:
             fields = stream.read().rpartition(")")[2].split()
     except OSError:
         return None
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory_mb(pidfd: int) -> float | None:
+    """Return the largest resident set of a process (proc(5), VmHWM of status); None when it has ended."""
+    try:
+        with open(f"/proc/{_pid_of(pidfd)}/status", encoding="ascii", errors="replace") as stream:
+            found = re.search(r"^VmHWM:\s*(\d+) kB$", stream.read(), re.MULTILINE)
+    except OSError:
+        return None
+    return None if found is None else int(found[1]) / 1024
+
+
+def _pid_of(pidfd: int) -> str:
+    """Return the pid behind a pidfd; raises OSError when the process is gone."""
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as stream:
+        found = re.search(r"^Pid:\t(\d+)$", stream.read(), re.MULTILINE)
+    if found is None:
+        raise ProcessLookupError(f"no process is behind descriptor {pidfd}")
+    return found[1]
 
 
 def unread_by_peer(sock: socket.socket) -> int:
