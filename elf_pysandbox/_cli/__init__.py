@@ -74,10 +74,16 @@ class LazyGroup(click.Group):
             sys.exit(2)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; Ctrl-C ends each of them without a word, as a shell expects."""
+        """Run the command; Ctrl-C ends each of them with one word and the exit code that a shell expects."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
+            if ctx.meta.get(_JSON):
+                from elf_pysandbox._cli.printing import interrupted_envelope
+
+                click.echo(interrupted_envelope())
+            else:
+                click.echo("interrupted", err=True)
             sys.exit(INTERRUPTED)
         except click.UsageError as error:
             if ctx.meta.get(_JSON):
