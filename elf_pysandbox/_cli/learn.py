@@ -14,7 +14,7 @@ from elf_pysandbox import Hint, Policy, SandboxError, SandboxPool, WorkerCrashed
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import envelope, escaped, print_failure, refuse, shown
-from elf_pysandbox._cli.targets import Target
+from elf_pysandbox._cli.targets import Target, working_folder_for
 
 _SCRATCH_MB = 16  # for a relative path to write: it counts from the call's own folder
 
@@ -41,7 +41,9 @@ def learn(target: str, arguments: str | None, pairs: tuple[str, ...], as_json: b
     )
     with SandboxPool(1, policy=given, limits=limits) as pool:
         try:
-            outcome = pool.operation("learn", pool.load(target), tuple(args), kwargs)
+            outcome = pool.operation(
+                "learn", pool.load(target, python_path=working_folder_for(target)), tuple(args), kwargs
+            )
         except SandboxError as error:
             refuse(error, as_json=as_json)
     if not outcome.ok:

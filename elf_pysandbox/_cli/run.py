@@ -13,7 +13,7 @@ from elf_pysandbox import InvalidArgumentsError, ItemEvent, Outcome, OutputEvent
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
-from elf_pysandbox._cli.targets import Target
+from elf_pysandbox._cli.targets import Target, working_folder_for
 
 
 @click.command()
@@ -51,7 +51,7 @@ def run(
     args, kwargs = arguments_from(arguments, pairs)
     with SandboxPool(1, policy=policy, limits=limits, max_templates=1) as pool:
         try:
-            tool = pool.load(target)
+            tool = pool.load(target, python_path=working_folder_for(target))
             outcome = pool.outcome(tool, *args, **kwargs) if as_json else _live(pool, tool, args, kwargs)
         except SandboxError as error:
             refuse(error, as_json=as_json)
