@@ -16,6 +16,7 @@ from elf_pysandbox._cli.options import arguments_from, call_options, limits_from
 from elf_pysandbox._cli.printing import envelope, escaped, print_failure, refuse, shown
 from elf_pysandbox._cli.targets import Target, working_folder_for
 
+_WHEN_REACHED = tuple(f"`{name}`" for name in ("input", "breakpoint"))
 _SCRATCH_MB = 16  # for a relative path to write: it counts from the call's own folder
 
 
@@ -86,6 +87,15 @@ def _folders_for(names: Iterable[str]) -> list[str]:
     return sorted({hint.value for hint in hints if hint.value})
 
 
+def _stops(name: str, why: str) -> bool:
+    """Whether a finding keeps its file from loading.
+
+    Others matter where the call gets to them, and are noted by their own name there.
+    """
+    rule = name.rpartition(": ")[2]
+    return rule != "PSB104" and not (rule == "PSB101" and why.startswith(_WHEN_REACHED))
+
+
 def fragment(target: str, given: Policy, noted: dict[str, Any]) -> str:
     """Render what a tool needed as YAML: the settings that grant it, and as comments what none grants."""
     granted: list[tuple[str, str]] = []
@@ -94,24 +104,40 @@ def fragment(target: str, given: Policy, noted: dict[str, Any]) -> str:
         (refused if "not available" in why else granted).append((name, why))
     reads = sorted(name for name, mode in noted["files"].items() if not set(mode) & set("wax+"))
     written = [name for name, mode in noted["files"].items() if set(mode) & set("wax+")]
-    writes = _folders_for(written)
-    scratch = any(not os.path.isabs(name) for name in written)
-    lines = [f"# needed by {target}"]
-    roots = sorted({*given.allowed_imports, *(_grant(name) for name, _ in granted)})
-    if roots:
-        lines += ["allowed_imports:", *(f"  - {json.dumps(name)}" for name in roots)]
-    if reads or writes or scratch:
-        lines.append("files:")
-        for kind, names in (("read", reads), ("write", writes)):
-            if names:
-                lines += [f"  {kind}:", *(f"    - {json.dumps(name)}" for name in names)]
-    if scratch:
-        lines.append(f"  scratch_mb: {given.files.scratch_mb or _SCRATCH_MB}")
-    problems = refused + sorted(noted["names"].items())
+    needs: dict[str, Any] = {
+        "allowed_imports": sorted({*given.allowed_imports, *(_grant(name) for name, _ in granted)}),
+        "read": reads,
+        "write": _folders_for(written),
+        "scratch_mb": (given.files.scratch_mb or _SCRATCH_MB) * any(not os.path.isabs(n) for n in written),
+    }
+    needs = {name: value for name, value in needs.items() if value}
+    problems = refused + [item for item in sorted(noted["names"].items()) if _stops(*item)]
+    lines = [f"# needed by {target}", *(_as_yaml(needs) if needs else [])]
+    if needs:
+        lines += [
+            "# Above: for its entry in `python_functions` of a workflow, or `defaults`. In pyproject.toml it is:"
+        ]
+        lines += ["#   [tool.pysandbox]", *(f"#   {name} = {json.dumps(needs[name])}" for name in needs)]
     if problems:
         lines.append("# Not to be had in the profile `restricted`; rewrite these, or use `profile: native`:")
         # One line each, whatever the tool's process says they are called: what follows a line's end is no comment.
         lines += [f"#   {' '.join(f'{name}: {why}'.split())}" for name, why in problems]
     if len(lines) == 1:
-        lines.append("# nothing beyond the defaults")
+        lines.append(f"# nothing {'that can be granted' if written else 'beyond the defaults'}")
     return "\n".join(lines)
+
+
+def _as_yaml(needs: dict[str, Any]) -> list[str]:
+    """Return the lines of settings as a document has them: those of files below one key."""
+    lines: list[str] = []
+    if "allowed_imports" in needs:
+        lines += ["allowed_imports:", *(f"  - {json.dumps(name)}" for name in needs["allowed_imports"])]
+    files = [name for name in ("read", "write", "scratch_mb") if name in needs]
+    if files:
+        lines.append("files:")
+    for name in files:
+        if name == "scratch_mb":
+            lines.append(f"  scratch_mb: {needs[name]}")
+        else:
+            lines += [f"  {name}:", *(f"    - {json.dumps(path)}" for path in needs[name])]
+    return lines
