@@ -105,6 +105,16 @@ def test_a_relative_path_to_write_is_hinted_by_the_calls_own_folder(tool, profil
     assert run(*words, "--scratch", "1").stdout == "4\n"
 
 
+@pytest.mark.parametrize("options", ["native", "restricted --allow-import tempfile"])
+def test_a_temporary_folder_is_hinted_by_scratch(tool, options):
+    (tool.parent / "temporary.py").write_text(
+        "import tempfile\n\ndef f():\n    with tempfile.TemporaryDirectory():\n        return 4\n"
+    )
+    words = (f"{tool.parent}/temporary.py:f", "--profile", *options.split())
+    assert hint_of(run(*words)) == ["--scratch", "MIB"]
+    assert run(*words, "--scratch", "1").stdout == "4\n"
+
+
 def test_the_root_of_all_is_no_hint(tool):
     assert hint_of(run(f"{tool}:plain", "--arg", "path=/new", "--profile", "native")) == ["--write", "PATH"]
     assert Hint("write", "/not-there/new").granting() == Hint("write", "")

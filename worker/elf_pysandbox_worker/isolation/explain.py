@@ -85,6 +85,9 @@ _REFUSALS = (
 _SHARED_MEMORY = re.compile("SemLock|shm_open|SharedMemory|sem_open")
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = Explanation("the scratch directory is full", (("scratch_mb", ""),))
+_NO_TEMPORARY = Explanation(
+    "tools have no temporary folder, unless they are given one of their own", (("scratch_mb", ""),)
+)
 _LIMITS = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
@@ -116,6 +119,8 @@ def explain_error(error: BaseException, context: Context | None = None) -> Expla
     words = _words_of(error.__traceback__)
     if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM) and any(map(_SHARED_MEMORY.fullmatch, words)):
         return _explain_shared_memory(context)
+    if error.errno == errno.ENOENT and "_get_default_tempdir" in words:
+        return _NO_TEMPORARY
     path = _path_of(error)
     if path is not None and context is not None:
         return explain_path(error.errno, path, context, writing=wanted_to_write(error))
