@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from elf_pysandbox._cli.exits import INTERRUPTED
+from elf_pysandbox._cli.exits import INTERRUPTED, READER_GONE
 
 COMMANDS = {
     "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
@@ -85,6 +85,9 @@ class LazyGroup(click.Group):
             else:
                 click.echo("interrupted", err=True)
             sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            _give_up_stdout()
+            sys.exit(READER_GONE)
         except click.UsageError as error:
             if ctx.meta.get(_JSON):
                 from elf_pysandbox._cli.printing import usage_envelope

@@ -33,6 +33,19 @@ class ModuleName(click.ParamType):  # type: ignore[type-arg]
         return str(value)
 
 
+class Seconds(click.ParamType):  # type: ignore[type-arg]
+    """A number of seconds, whole where it was typed so: a message tells it as it was typed."""
+
+    name = "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
+        """Return the number; fail when it is none."""
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            return click.FLOAT.convert(value, param, ctx)
+
+
 class InputFile(click.Path):
     """A file that exists; one below a folder that is closed to this user is told as that, not as missing."""
 
@@ -67,8 +80,8 @@ _OPTIONS = (
     click.option(
         "--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="One argument; VALUE is JSON, else text."
     ),
-    click.option("--timeout", type=float, metavar="SECONDS", help="Wall-clock limit of the call."),
-    click.option("--cpu", type=float, metavar="SECONDS", help="CPU limit of the call."),
+    click.option("--timeout", type=Seconds(), metavar="SECONDS", help="Wall-clock limit of the call."),
+    click.option("--cpu", type=Seconds(), metavar="SECONDS", help="CPU limit of the call."),
     click.option("--memory", type=int, metavar="MIB", help="Memory limit of the call."),
     click.option(
         "--profile", type=click.Choice(["restricted", "native"]), help="Language policy or plain CPython."

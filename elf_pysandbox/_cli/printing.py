@@ -27,16 +27,18 @@ from elf_pysandbox._cli.flags import in_flags, told
 
 
 def show_value(value: Any) -> str:
-    """Return the value as a person wants it: JSON where that says all, text as it is."""
+    """Return the value as a person wants it: JSON where that says all, text as it is, else as Python shows it."""
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value, ensure_ascii=False, indent=None, allow_nan=True)
+        return json.dumps(value, ensure_ascii=False, indent=None, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         pass
     try:
         return repr(value)
-    except ValueError:  # of an int inside it
+    except ValueError:  # of an int that is too long for that, or one inside it
+        if isinstance(value, int):
+            return hex(value)
         return json.dumps(to_json(value, for_programs=True), ensure_ascii=False)
 
 

@@ -43,8 +43,9 @@ def run(
       pysandbox run tools.py:total --arg rows='[1, 2]' --timeout 5 --json
 
     \b
-    Exit codes: 0 ok, 1 raised, 2 usage, 3 denied, 4 arguments, 5 not found or not loadable, 6 bad result,
-    124 timeout or CPU limit, 125 fault of the sandbox, 137 memory limit or killed.
+    Exit codes: 0 ok, 1 raised, 2 usage, 3 denied, 4 arguments, 5 not found or not loadable, 6 result or
+    output that cannot be used, 124 timeout or CPU limit, 125 fault of the sandbox, 130 interrupted, 137 memory
+    limit, crash or killed, 141 nobody reads the output any more.
     """
     limits = limits_from(timeout, cpu, memory)
     policy = policy_from(profile, imports, read, write, scratch, env)

@@ -252,7 +252,7 @@ def call(
         try:
             tool = handler.get(name)
         except ToolNotFoundError as error:
-            raise ToolNotFoundError(f"{error} in {file}") from None
+            raise ToolNotFoundError(f"{file}: {error}") from None
         for wish in () if as_json else handler.withheld.get(tool.name, ()):
             click.echo(
                 f"note: {escaped(tool.name)} was saved with {escaped(wish)}; not granted here", err=True

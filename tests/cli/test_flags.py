@@ -72,7 +72,7 @@ def test_the_same_refusal_names_python_in_python(tool):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--timeout", "-1"], "--timeout must be more than 0, not -1.0"),
+        (["--timeout", "-1"], "--timeout must be more than 0, not -1"),
         (["--memory", "1"], "--memory must be 32 or more, not 1"),
         (["--env", "A=b"], "--env takes names, not assignments: 'A=b'"),
         (["--scratch", "-1"], "--scratch must be 0 or more"),

@@ -70,6 +70,15 @@ def test_a_malformed_target_is_told_with_how_to_write_it(target, hint):
     assert hint in done.output
 
 
+def test_what_cannot_be_called_and_what_no_set_has_are_told_in_one_sentence(tmp_path):
+    (tmp_path / "tool.py").write_text("VALUE = 3\n\ndef hello():\n    return 1\n")
+    done = CliRunner().invoke(main, ["run", f"{tmp_path}/tool.py:VALUE"])
+    assert done.stderr == "not_found: tool.VALUE is an int, not something that can be called\n"
+    CliRunner().invoke(main, ["save", f"{tmp_path}/tool.py", "-o", f"{tmp_path}/set.json"])
+    done = CliRunner().invoke(main, ["call", f"{tmp_path}/set.json", "helo"])
+    assert done.stderr.endswith(f"{tmp_path}/set.json: there is no tool 'helo'; did you mean 'hello'?\n")
+
+
 def test_a_well_formed_target_that_is_not_there_is_not_found():
     done = CliRunner().invoke(main, ["run", "no_such_file.py:f"])
     assert done.exit_code == 5
