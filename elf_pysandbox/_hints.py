@@ -5,6 +5,8 @@ Decided here and nowhere else: how a hint reads in Python. The command line has 
 
 from __future__ import annotations
 
+import os
+
 from elf_pysandbox._records import record
 
 TYPE_CHECKING = False  # see `_records`
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _OF_FILES = ("read", "write")
+_LONGEST_PATH = 4096  # of the kernel (PATH_MAX); the path is the word of a process that ran the tool
 _NAMES_OF_POLICY = ("allowed_imports", "env")
 
 
@@ -29,6 +32,20 @@ class Hint:
 
     name: str
     value: str = ""
+
+    def granting(self) -> Hint:
+        """Return the hint as it can be followed.
+
+        Only what exists can be granted: for a path to write that does not exist yet, that is the nearest folder above
+        it that does. Nothing where this would be the root of all: the reader will know a better one.
+        """
+        if self.name != "write" or not os.path.isabs(self.value) or len(self.value) > _LONGEST_PATH:
+            return self
+        path = self.value
+        if not os.path.exists(path):
+            while not os.path.isdir(path):
+                path = os.path.dirname(path.rstrip("/")) or "/"
+        return Hint(self.name, path if path.strip("/") else "")
 
 
 if TYPE_CHECKING:

@@ -47,9 +47,10 @@ class Usage:
     wall_s : float
         Seconds from sending the call to settling it, by the host's monotonic clock.
     cpu_s : float
-        CPU seconds of the worker, as it reported them (getrusage(2)); 0.0 when it could not.
+        CPU seconds of the worker, as it reported them (getrusage(2)); of one that the host stopped, as the kernel tells
+        it, in hundredths; of one that ran over its limit, that much at least; 0.0 of one that died otherwise.
     peak_memory_mb : float
-        Largest resident set in MiB, as the worker reported it; 0.0 when it could not.
+        Largest resident set in MiB, as the worker reported it, or the kernel of one that the host stopped; else 0.0.
     queue_s : float
         Seconds spent waiting for admission and for a ready worker.
     load_s : float

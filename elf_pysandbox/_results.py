@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from elf_pysandbox_worker.wire.messages import ErrorData
 
 _MOST = 1e12  # CPU seconds, MiB
+_HINTS = 10  # as many as an honest worker tells
 
 _layer_states: dict[int, tuple[Any, tuple[LayerState, ...]]] = {}
 
@@ -155,5 +156,5 @@ def _info_of(data: ErrorData) -> ErrorInfo:
         TracebackFrame(item.file, item.line, item.function, item.source) for item in data.traceback
     )
     cause = _info_of(data.cause) if data.cause is not None else None
-    hints = tuple(Hint(name, value) for name, value in data.hints)
+    hints = tuple(dict.fromkeys(Hint(name, value).granting() for name, value in data.hints[:_HINTS]))
     return ErrorInfo(data.type, data.module, data.message, tuple(data.notes), frames, cause, hints)

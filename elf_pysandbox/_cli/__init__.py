@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from elf_pysandbox._cli.exits import INTERRUPTED
+from elf_pysandbox._cli.exits import INTERRUPTED, READER_GONE
 
 COMMANDS = {
     "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
@@ -74,11 +74,20 @@ class LazyGroup(click.Group):
             sys.exit(2)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; Ctrl-C ends each of them without a word, as a shell expects."""
+        """Run the command; Ctrl-C ends each of them with one word and the exit code that a shell expects."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
+            if ctx.meta.get(_JSON):
+                from elf_pysandbox._cli.printing import interrupted_envelope
+
+                click.echo(interrupted_envelope())
+            else:
+                click.echo("interrupted", err=True)
             sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            _give_up_stdout()
+            sys.exit(READER_GONE)
         except click.UsageError as error:
             if ctx.meta.get(_JSON):
                 from elf_pysandbox._cli.printing import usage_envelope

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from elf_pysandbox import Settings
-from elf_pysandbox._cli.options import refuse_usage
+from elf_pysandbox._cli.options import settings_from
 
 
 @click.command()
@@ -26,8 +25,7 @@ def config(names: tuple[str, ...], as_json: bool) -> None:
       pysandbox config memory_mb wall_s
       PYSANDBOX_MEMORY_MB=128 pysandbox config memory_mb --json
     """
-    with refuse_usage():
-        settings = Settings.resolve()
+    settings = settings_from()
     unknown = [name for name in names if name not in settings.values]
     if unknown:
         raise click.UsageError(f"no setting {unknown[0]!r}; there are {', '.join(settings.values)}")
@@ -40,8 +38,6 @@ def config(names: tuple[str, ...], as_json: bool) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     for name, value, origin in rows:
         click.echo(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}")
-    for warning in settings.warnings:
-        click.echo(f"warning: {warning}", err=True)
 
 
 def _plain(value: Any) -> Any:

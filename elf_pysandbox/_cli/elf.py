@@ -8,7 +8,7 @@ import click
 
 from elf_pysandbox import ELF_TERMINAL, ConfigurationError, SandboxPool, Settings, register_elf
 from elf_pysandbox._cli.exits import USAGE
-from elf_pysandbox._cli.options import allow_import
+from elf_pysandbox._cli.options import allow_import, warn_of_variables
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -44,6 +44,7 @@ def elf(
     given = {"profile": profile, "wall_s": timeout, "memory_mb": memory, "allowed_imports": imports or None}
     try:
         settings = Settings.resolve(given)
+        warn_of_variables(settings)
         with SandboxPool(settings["max_workers"], policy=settings.policy, limits=settings.limits) as pool:
             register_elf(pool, pass_through=(*ELF_TERMINAL, *passed))
             from elf0.cli import app  # type: ignore[import-not-found]

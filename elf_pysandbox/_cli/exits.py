@@ -22,3 +22,5 @@ EXIT_OF_STATUS = {
 }
 USAGE = 2
 INTERRUPTED = 130
+READER_GONE = 141
+"""As a shell shows a program that SIGPIPE ended: not 1, which says that the tool raised."""

@@ -24,7 +24,7 @@ from elf_pysandbox._cli.options import (
     refuse_usage,
 )
 from elf_pysandbox._cli.printing import error_fields, escaped, refuse
-from elf_pysandbox._cli.targets import Target
+from elf_pysandbox._cli.targets import Target, working_folder_for
 
 if TYPE_CHECKING:
     from elf_pysandbox._map.runner import Counts
@@ -123,7 +123,7 @@ def _run(
 
     total = sum(1 for _ in lines_of(source))
     try:
-        tool = pool.load(target)
+        tool = pool.load(target, python_path=working_folder_for(target))
         output.begin(call_digest(f"{tool.context.name}:{tool.path}", fixed))
         with Progress(total, len(output.done), quiet=quiet) as progress:
             runner = Runner(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Sett
 from elf_pysandbox._cli.exits import USAGE
 from elf_pysandbox._cli.flags import told
 from elf_pysandbox._cli.reading import given_json, json_kind
+
+_WARNED = "elf_pysandbox.warned"
+"""In the context: the warnings of misspelt variables that were told."""
 
 
 class ModuleName(click.ParamType):  # type: ignore[type-arg]
@@ -28,6 +31,19 @@ class ModuleName(click.ParamType):  # type: ignore[type-arg]
         if not all(part.isidentifier() for part in str(value).split(".")):
             self.fail(f"{value!r} is no module's name; give one name for each option", param, ctx)
         return str(value)
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg]
+    """A number of seconds, whole where it was typed so: a message tells it as it was typed."""
+
+    name = "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
+        """Return the number; fail when it is none."""
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            return click.FLOAT.convert(value, param, ctx)
 
 
 class InputFile(click.Path):
@@ -64,8 +80,8 @@ _OPTIONS = (
     click.option(
         "--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="One argument; VALUE is JSON, else text."
     ),
-    click.option("--timeout", type=float, metavar="SECONDS", help="Wall-clock limit of the call."),
-    click.option("--cpu", type=float, metavar="SECONDS", help="CPU limit of the call."),
+    click.option("--timeout", type=Seconds(), metavar="SECONDS", help="Wall-clock limit of the call."),
+    click.option("--cpu", type=Seconds(), metavar="SECONDS", help="CPU limit of the call."),
     click.option("--memory", type=int, metavar="MIB", help="Memory limit of the call."),
     click.option(
         "--profile", type=click.Choice(["restricted", "native"]), help="Language policy or plain CPython."
@@ -122,16 +138,34 @@ def regular(path: str) -> None:
         raise click.UsageError(f"{path!r} is neither a file nor a folder")
 
 
+def settings_from(given: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings, with what was given on the command line; warn once of each misspelt variable."""
+    with refuse_usage():
+        settings = Settings.resolve(given)
+    warn_of_variables(settings)
+    return settings
+
+
+def warn_of_variables(settings: Settings) -> None:
+    """Tell each variable that looks like a misspelt setting, once in a command: it sets nothing."""
+    context = click.get_current_context(silent=True)
+    told = set() if context is None else context.find_root().meta.setdefault(_WARNED, set())
+    for warning in settings.warnings:
+        if warning not in told:
+            told.add(warning)
+            click.echo(f"warning: {warning}", err=True)
+
+
 def limits_from(timeout: float | None, cpu: float | None, memory: int | None) -> Limits:
     """Return the limits of the settings, with those given on the command line."""
+    settings = settings_from({"wall_s": timeout, "cpu_s": cpu, "memory_mb": memory})
     with refuse_usage():
-        return Settings.resolve({"wall_s": timeout, "cpu_s": cpu, "memory_mb": memory}).limits
+        return settings.limits
 
 
 def default_workers() -> int | None:
     """Return how many calls the settings allow at once; None leaves it to the pool."""
-    with refuse_usage():
-        count: int | None = Settings.resolve()["max_workers"]
+    count: int | None = settings_from()["max_workers"]
     return count
 
 
@@ -144,10 +178,11 @@ def policy_from(
         if path:
             _must_exist(path)
     given = {"profile": profile, "allowed_imports": imports, "read": read, "write": write, "env": env}
+    settings = settings_from(
+        {name: value or None for name, value in given.items()} | {"scratch_mb": scratch or None}
+    )
     with refuse_usage():
-        policy = Settings.resolve(
-            {name: value or None for name, value in given.items()} | {"scratch_mb": scratch or None}
-        ).policy
+        policy = settings.policy
     for name in dict.fromkeys(env):
         if name not in os.environ:
             click.echo(f"warning: --env {name}: no such variable is set, so the tool gets none", err=True)

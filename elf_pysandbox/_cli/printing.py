@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from elf_pysandbox import (
+    CallCancelledError,
     CallError,
     ConfigurationError,
     ErrorInfo,
@@ -26,16 +27,18 @@ from elf_pysandbox._cli.flags import in_flags, told
 
 
 def show_value(value: Any) -> str:
-    """Return the value as a person wants it: JSON where that says all, text as it is."""
+    """Return the value as a person wants it: JSON where that says all, text as it is, else as Python shows it."""
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value, ensure_ascii=False, indent=None, allow_nan=True)
+        return json.dumps(value, ensure_ascii=False, indent=None, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         pass
     try:
         return repr(value)
-    except ValueError:  # of an int inside it
+    except ValueError:  # of an int that is too long for that, or one inside it
+        if isinstance(value, int):
+            return hex(value)
         return json.dumps(to_json(value, for_programs=True), ensure_ascii=False)
 
 
@@ -113,6 +116,12 @@ def usage_envelope(message: str) -> str:
     """Return what is printed for programs where nothing was run: the command line, a setting or a file is wrong."""
     error = {"type": "UsageError", "message": message}
     return json.dumps({"status": "usage", "value": None, "error": error}, ensure_ascii=False)
+
+
+def interrupted_envelope() -> str:
+    """Return what is printed for programs when Ctrl-C ended the command before it had anything to print."""
+    error = CallCancelledError("interrupted")
+    return json.dumps({"status": error.status, "value": None, "error": error_fields(error)})
 
 
 def refuse(error: SandboxError, *, as_json: bool = False) -> NoReturn:

@@ -11,7 +11,7 @@ import click
 from elf_pysandbox import SandboxError, SandboxPool
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import refuse
-from elf_pysandbox._cli.targets import Target
+from elf_pysandbox._cli.targets import Target, working_folder_for
 
 
 @click.command()
@@ -53,7 +53,7 @@ def profile(
     grants = (options[name] for name in ("profile", "imports", "read", "write", "scratch", "env"))
     with SandboxPool(1, policy=policy_from(*grants), limits=limits) as pool:
         try:
-            tool = pool.load(target)
+            tool = pool.load(target, python_path=working_folder_for(target))
             measured = measure.profile(pool, tool, args, kwargs, repeat=repeat)
         except SandboxError as error:
             refuse(error)

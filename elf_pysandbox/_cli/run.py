@@ -13,7 +13,7 @@ from elf_pysandbox import InvalidArgumentsError, ItemEvent, Outcome, OutputEvent
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
-from elf_pysandbox._cli.targets import Target
+from elf_pysandbox._cli.targets import Target, working_folder_for
 
 
 @click.command()
@@ -43,15 +43,16 @@ def run(
       pysandbox run tools.py:total --arg rows='[1, 2]' --timeout 5 --json
 
     \b
-    Exit codes: 0 ok, 1 raised, 2 usage, 3 denied, 4 arguments, 5 not found or not loadable, 6 bad result,
-    124 timeout or CPU limit, 125 fault of the sandbox, 137 memory limit or killed.
+    Exit codes: 0 ok, 1 raised, 2 usage, 3 denied, 4 arguments, 5 not found or not loadable, 6 result or
+    output that cannot be used, 124 timeout or CPU limit, 125 fault of the sandbox, 130 interrupted, 137 memory
+    limit, crash or killed, 141 nobody reads the output any more.
     """
     limits = limits_from(timeout, cpu, memory)
     policy = policy_from(profile, imports, read, write, scratch, env)
     args, kwargs = arguments_from(arguments, pairs)
     with SandboxPool(1, policy=policy, limits=limits, max_templates=1) as pool:
         try:
-            tool = pool.load(target)
+            tool = pool.load(target, python_path=working_folder_for(target))
             outcome = pool.outcome(tool, *args, **kwargs) if as_json else _live(pool, tool, args, kwargs)
         except SandboxError as error:
             refuse(error, as_json=as_json)

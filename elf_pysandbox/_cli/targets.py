@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,20 @@ class Target(click.ParamType):  # type: ignore[type-arg]
             return [CompletionItem(incomplete, type="file")]
         names = functions_in(file)
         return [CompletionItem(f"{file}:{name}") for name in names if name.startswith(prefix)]
+
+
+def working_folder_for(target: str) -> tuple[str, ...]:
+    """Return where the module of a target is looked for first: the working folder, as `python -m` does.
+
+    It is not put on `sys.path`, from which this process itself imports. Files need none, and whoever asked Python for
+    safe paths (``-P``, PYTHONSAFEPATH) gets none.
+    """
+    if sys.flags.safe_path or _is_file(target.rpartition(":")[0]):
+        return ()
+    try:
+        return (os.getcwd(),)
+    except FileNotFoundError:
+        return ()
 
 
 def functions_in(file: str) -> list[str]:

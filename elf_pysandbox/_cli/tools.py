@@ -34,7 +34,7 @@ from elf_pysandbox._cli.printing import (
     show_value,
     shown,
 )
-from elf_pysandbox._cli.targets import Target
+from elf_pysandbox._cli.targets import Target, working_folder_for
 
 FORMATS = ("json", "openai", "openai-responses", "anthropic", "gemini", "mcp")
 _KEY = click.option("--key-file", type=InputFile(), help="Key of the set's HMAC.")
@@ -125,7 +125,7 @@ def inspect(target: str, python_path: tuple[str, ...], as_json: bool, **grants: 
       pysandbox inspect examples/text_tools.py:word_count
     """
     with _told(as_json), _pool(grants) as pool:
-        handler = ToolHandler(pool, python_path=python_path)
+        handler = ToolHandler(pool, python_path=(*python_path, *working_folder_for(target)))
         tool = handler.add_tool(target)
         description = handler.description(tool.name)
     context = tool.context
@@ -166,7 +166,7 @@ def schema(target: str, format_: str, strict: bool, python_path: tuple[str, ...]
       pysandbox schema examples/text_tools.py:word_count --format anthropic
     """
     with _told(), _pool(grants) as pool:
-        handler = ToolHandler(pool, python_path=python_path)
+        handler = ToolHandler(pool, python_path=(*python_path, *working_folder_for(target)))
         tool = handler.add_tool(target)
         declared = handler.describe(tool.name, format_, strict=strict)
     click.echo(shown(json.dumps(declared, ensure_ascii=False, indent=2)))
@@ -252,7 +252,7 @@ def call(
         try:
             tool = handler.get(name)
         except ToolNotFoundError as error:
-            raise ToolNotFoundError(f"{error} in {file}") from None
+            raise ToolNotFoundError(f"{file}: {error}") from None
         for wish in () if as_json else handler.withheld.get(tool.name, ()):
             click.echo(
                 f"note: {escaped(tool.name)} was saved with {escaped(wish)}; not granted here", err=True

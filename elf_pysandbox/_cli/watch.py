@@ -17,7 +17,7 @@ from elf_pysandbox import Outcome, PythonSecurityValidator, SandboxError, Sandbo
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import colours, escaped, message_of, print_failure, refuse, shown
-from elf_pysandbox._cli.targets import Target
+from elf_pysandbox._cli.targets import Target, working_folder_for
 
 _LOOK_EVERY_S = 0.05
 Stamp = tuple[int, int, int]
@@ -70,7 +70,7 @@ class _Last:
 def _saves(pool: SandboxPool, target: str) -> Iterator[list[str]]:
     """Yield the files that changed: none at first, then whenever a save was seen."""
     try:
-        files = _sources(pool.load(target))
+        files = _sources(pool.load(target, python_path=working_folder_for(target)))
     except SandboxError as error:
         refuse(error)
     if not files:
@@ -93,7 +93,7 @@ def _saves(pool: SandboxPool, target: str) -> Iterator[list[str]]:
 
 def _files(pool: SandboxPool, target: str) -> list[str]:
     try:
-        return _sources(pool.load(target))
+        return _sources(pool.load(target, python_path=working_folder_for(target)))
     except SandboxError:
         return []
 
@@ -124,7 +124,7 @@ def _run(
     head = f"── {time.strftime('%H:%M:%S')} " + ", ".join(os.path.relpath(file) for file in changed)
     click.echo(head.rstrip())
     try:
-        tool = pool.load(target)
+        tool = pool.load(target, python_path=working_folder_for(target))
         outcome = pool.outcome(tool, *args, **kwargs)
         _check(pool, tool)
     except SandboxError as error:

@@ -72,6 +72,12 @@ def copy_of(verdict: Ending) -> Ending:
     )
 
 
+def over_cpu(limits: HostLimits) -> Ending:
+    """Return how a call over its CPU limit ends, by whichever clock that was seen: it has used that much at least."""
+    text = f"the call used more than cpu_s={limits.cpu_s:g} s of CPU and was killed"
+    return Ending("cpu_limit", text, usage=UsageData(limits.cpu_s))
+
+
 def ending_of(wait_status: int, limits: HostLimits) -> Ending:
     """Decide what it means for a call that its worker ended with this wait status and no answer."""
     if not 0 <= wait_status <= _LARGEST_STATUS:
@@ -85,7 +91,7 @@ def ending_of(wait_status: int, limits: HostLimits) -> Ending:
 
     number = os.WTERMSIG(wait_status)
     if number == signal.SIGXCPU:
-        return Ending("cpu_limit", f"the call used more than cpu_s={limits.cpu_s:g} s of CPU")
+        return over_cpu(limits)
     try:
         name = signal.Signals(number).name
     except ValueError:

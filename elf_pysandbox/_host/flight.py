@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from elf_pysandbox._host import processes
-from elf_pysandbox._host.endings import Ending, HostLimits, Packed, copy_of, ending_of
+from elf_pysandbox._host.endings import Ending, HostLimits, Packed, copy_of, ending_of, over_cpu
 from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.decode import decode_from_worker
 from elf_pysandbox_worker.wire.errors import WireError
@@ -31,6 +31,7 @@ from elf_pysandbox_worker.wire.messages import (
     Output,
     Ready,
     Result,
+    UsageData,
     encode,
 )
 
@@ -453,7 +454,7 @@ class Flight:
         if self.sink is not None and text:
             self.sink("stdout" if message.stream == 1 else "stderr", text)
         if over:
-            self._settle(
+            self._stop(
                 Ending("output_limit", f"more than output_bytes={self._limits.output_bytes} were written")
             )
         return not over
@@ -468,7 +469,7 @@ class Flight:
         # An item is some 200 bytes of objects here whatever its size on the wire.
         if self._items_bytes + 200 * len(self._items) > max(self._limits.result_bytes, 1 << 20):
             text = f"the items together are larger than result_bytes={self._limits.result_bytes}"
-            self._settle(Ending("bad_result", text, settings=("result_bytes",)))
+            self._stop(Ending("bad_result", text, settings=("result_bytes",)))
             return False
         return True
 
@@ -480,16 +481,14 @@ class Flight:
             return False
         limits, wall_end = self._limits, self._sent_at + self._limits.wall_s
         if now >= wall_end:
-            self._settle(
+            self._stop(
                 Ending("timeout", f"the call ran longer than wall_s={limits.wall_s:g} s and was killed")
             )
             return False
         assert self.channel is not None
         used = processes.cpu_seconds(self.channel.pidfd)
         if used is not None and used >= limits.cpu_s:
-            self._settle(
-                Ending("cpu_limit", f"the call used more than cpu_s={limits.cpu_s:g} s of CPU and was killed")
-            )
+            self._stop(over_cpu(limits))
             return False
         left = limits.cpu_s - (used or 0.0)
         # Threads can spend it faster than the wall clock runs, hence the half; the kernel's own limit is
@@ -554,6 +553,16 @@ class Flight:
         """Settle with the worker's wait status, as its template tells it (supervisor only)."""
         with self.lock:
             self._settle(ending_of(wait_status, self._limits))
+
+    def _stop(self, ending: Ending) -> None:
+        """End a call that runs on; the worker has told nothing of what it used, so the kernel is asked."""
+        channel = self.channel
+        if self.phase == RUNNING and channel is not None and channel.pidfd >= 0:
+            ending.usage = UsageData(
+                processes.cpu_seconds(channel.pidfd) or ending.usage.cpu_s,
+                processes.peak_memory_mb(channel.pidfd) or 0.0,
+            )
+        self._settle(ending)
 
     def _settle(self, ending: Ending) -> bool:
         """End the flight exactly once; False when somebody was faster."""

@@ -142,15 +142,35 @@ def close(descriptor: int) -> None:
 def cpu_seconds(pidfd: int) -> float | None:
     """Return the CPU seconds a process has used (proc(5), stat fields 14 and 15); None when it is gone."""
     try:
-        with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as stream:
-            pid = stream.read().partition("\nPid:\t")[2].partition("\n")[0]
-        if not pid.isdecimal():  # -1: it is gone
-            return None
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
+        with open(f"/proc/{_pid_of(pidfd)}/stat", encoding="ascii", errors="replace") as stream:
             fields = stream.read().rpartition(")")[2].split()
     except OSError:
         return None
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory_mb(pidfd: int) -> float | None:
+    """Return the largest resident set of a process (proc(5), VmHWM of status); None when it has ended."""
+    try:
+        with open(f"/proc/{_pid_of(pidfd)}/status", encoding="ascii", errors="replace") as stream:
+            size = _line_of(stream.read(), "VmHWM:").removesuffix(" kB")
+    except OSError:
+        return None
+    return int(size) / 1024 if size.isdecimal() else None
+
+
+def _pid_of(pidfd: int) -> str:
+    """Return the pid behind a pidfd; raises OSError when the process is gone."""
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as stream:
+        pid = _line_of(stream.read(), "Pid:")
+    if not pid.isdecimal():  # -1: it has ended
+        raise ProcessLookupError(f"no process is behind descriptor {pidfd}")
+    return pid
+
+
+def _line_of(text: str, key: str) -> str:
+    """Return the rest of the line that starts with a key, without the space around it; "" if there is none."""
+    return f"\n{text}".partition(f"\n{key}")[2].partition("\n")[0].strip()
 
 
 def unread_by_peer(sock: socket.socket) -> int:

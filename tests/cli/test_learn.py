@@ -44,6 +44,30 @@ def test_what_is_learned_is_what_the_tool_then_runs_with(tmp_path):
         assert pool.call(f"{tool}:report", str(data))[0] == 4
 
 
+def test_what_is_learned_stands_there_for_pyproject_too_and_works_in_it(tmp_path, monkeypatch):
+    (tmp_path / "tool.py").write_text(TOOL)
+    (tmp_path / "data.txt").write_text("four")
+    words = [f"{tmp_path}/tool.py:report", "--arg", f"path={tmp_path}/data.txt"]
+    text = run(*words, "--read", f"{tmp_path}/data.txt").stdout
+    (tmp_path / "pyproject.toml").write_text(
+        text.partition("In pyproject.toml it is:\n")[2].replace("#   ", "")
+    )
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, ["run", *words]).exit_code == 0
+    (tmp_path / "pyproject.toml").unlink()
+    assert CliRunner().invoke(main, ["run", *words]).exit_code == 3  # the control
+
+
+def test_what_another_function_of_the_file_would_be_refused_is_not_this_ones(tmp_path):
+    (tmp_path / "tool.py").write_text(
+        "def hello():\n    return 1\n\ndef ask():\n    return input()\n\ndef count():\n    return eval('1')\n"
+    )
+    assert CliRunner().invoke(main, ["run", f"{tmp_path}/tool.py:hello"]).exit_code == 0
+    for name in ("hello", "count"):
+        assert "nothing beyond the defaults" in run(f"{tmp_path}/tool.py:{name}").stdout
+    assert "#   input: `input` is not available" in run(f"{tmp_path}/tool.py:ask").stdout
+
+
 def test_a_tool_that_needs_nothing_says_so(tmp_path):
     tool = tmp_path / "tool.py"
     tool.write_text("def plain(n):\n    return n + 1\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import pkgutil
 from pathlib import Path
@@ -28,6 +29,17 @@ def test_an_import_that_is_no_module_name_is_refused_by_every_command(command):
         done = CliRunner().invoke(main, ["elf", "--allow-import", "not a module"])
     assert done.exit_code == 2
     assert "'--allow-import': 'not a module' is no module's name" in done.output
+
+
+def test_a_misspelt_variable_is_one_warning_and_the_call_is_made():
+    done = run("--arg", "text=a b", "--json", PYSANDBOX_WALLS="1")
+    assert done.exit_code == 0
+    assert done.stderr == "warning: PYSANDBOX_WALLS is no setting; did you mean PYSANDBOX_WALL_S?\n"
+    assert json.loads(done.stdout)["status"] == "ok"
+    assert run("--arg", "text=a b", PYSANDBOX_WALL_S="9").stderr == ""  # the control
+    for words in (["config"], ["config", "--json"]):
+        told = CliRunner().invoke(main, words, env={"PYSANDBOX_WALLS": "1"})
+        assert told.stderr == done.stderr
 
 
 def test_a_key_that_stands_twice_in_the_arguments_is_refused():

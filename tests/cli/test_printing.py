@@ -102,6 +102,24 @@ def test_a_number_that_python_does_not_write_in_decimal_is_printed_all_the_same(
     assert not options or json.loads(done.output)["status"] == "ok"
 
 
+def test_a_value_that_json_has_no_word_for_is_printed_as_python_shows_it(tmp_path: Path) -> None:
+    (tmp_path / "tool.py").write_text("def f():\n    return [float('nan'), float('inf'), None]\n")
+    assert pysandbox("run", f"{tmp_path}/tool.py:f").stdout == "[nan, inf, None]\n"
+
+
+@pytest.mark.parametrize("name", ["lines", "text"])
+def test_a_reader_that_went_away_is_not_told_as_a_tool_that_raised(tmp_path: Path, name: str) -> None:
+    (tmp_path / "tool.py").write_text(
+        "def lines():\n    while True:\n        print('x' * 100)\n\ndef text():\n    return 'x' * 1_000_000\n"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "elf_pysandbox", "run", f"{tmp_path}/tool.py:{name}"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_a_set_that_cannot_be_saved_is_told_by_the_name_given() -> None:
     done = pysandbox("save", TEXT, "-o", "/nope/x.json")
     assert done.exit_code == 2

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from elf_pysandbox._cli import main
+from elf_pysandbox_worker.restricted import RULES
 
 
 def run(*words):
@@ -50,6 +51,36 @@ def test_a_file_with_nul_bytes_is_named_and_none_of_ours(tmp_path, profile):
     assert re.fullmatch(
         r"load_failed: \w+: source code string cannot contain null bytes \(tool.py\)\n", done.stderr
     )
+
+
+UNDECODABLE = [
+    b"def f(:\xff\xfe",
+    b"def f():\n    return 'caf\xe9'\n",
+    b"# coding: nope\ndef f():\n    pass\n",
+]
+
+
+@pytest.mark.parametrize("profile", ["restricted", "native"])
+@pytest.mark.parametrize("source", UNDECODABLE, ids=["no syntax either", "text", "cookie"])
+def test_a_file_that_does_not_decode_is_named_with_what_to_do(tmp_path, profile, source):
+    (tmp_path / "tool.py").write_bytes(source)
+    (tmp_path / "user.py").write_text("import tool\n\ndef f():\n    pass\n")
+    for name in ("tool", "user"):
+        done = run(f"{tmp_path / name}.py:f", "--profile", profile)
+        assert done.exit_code == 5
+        *before, last = done.stderr.splitlines()
+        assert "(tool.py" in before[-1]
+        assert last == RULES["PSB003"].hint
+        files = re.findall('File "(.*?)"', done.stderr)
+        assert [file for file in files if not file.startswith(str(tmp_path))] == []
+        assert name == "tool" or files[0].endswith("user.py")
+
+
+def test_a_decoding_error_of_a_modules_own_is_told_as_it_is(tmp_path):
+    (tmp_path / "tool.py").write_text("HEAD = b'\\xff'.decode()\n\ndef f():\n    pass\n")
+    done = run(f"{tmp_path / 'tool.py'}:f")
+    assert "line 1, in <module>" in done.stderr
+    assert "PEP 263" not in done.stderr
 
 
 def test_a_working_folder_that_was_removed_matters_to_relative_paths_only(tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,27 @@ def test_a_target_without_a_function_is_a_usage_error_in_every_command(words):
     assert "'foo.py' names no function. Write 'foo.py:FUNCTION'" in done.output
 
 
+@pytest.mark.parametrize("command", ["run", "learn", "inspect", "schema", "profile"])
+def test_a_module_is_looked_for_in_the_working_folder_and_not_below_it(tmp_path, monkeypatch, command):
+    (tmp_path / "here_only.py").write_text("import beside\n\ndef f() -> int:\n    return beside.ONE\n")
+    (tmp_path / "beside.py").write_text("ONE = 1\n")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "yet_lower.py").write_text("def f() -> int:\n    return 1\n")
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    done = CliRunner().invoke(main, [command, "here_only:f"])
+    assert (done.exit_code, sys.path) == (0, before), done.output
+    assert CliRunner().invoke(main, [command, "yet_lower:f"]).exit_code == 5
+
+
+def test_whoever_asks_for_safe_paths_gets_no_module_of_the_working_folder(tmp_path):
+    (tmp_path / "here_only.py").write_text("def f():\n    return 1\n")
+    command = [sys.executable, "-m", "elf_pysandbox", "run", "here_only:f"]
+    for safe, code in (("", 0), ("1", 5)):
+        environ = {**os.environ, "PYTHONSAFEPATH": safe}
+        assert subprocess.run(command, cwd=tmp_path, env=environ, check=False).returncode == code
+
+
 @pytest.mark.parametrize(
     ("target", "hint"),
     [
@@ -44,6 +68,15 @@ def test_a_malformed_target_is_told_with_how_to_write_it(target, hint):
     done = CliRunner().invoke(main, ["run", target])
     assert done.exit_code == 2
     assert hint in done.output
+
+
+def test_what_cannot_be_called_and_what_no_set_has_are_told_in_one_sentence(tmp_path):
+    (tmp_path / "tool.py").write_text("VALUE = 3\n\ndef hello():\n    return 1\n")
+    done = CliRunner().invoke(main, ["run", f"{tmp_path}/tool.py:VALUE"])
+    assert done.stderr == "not_found: tool.VALUE is an int, not something that can be called\n"
+    CliRunner().invoke(main, ["save", f"{tmp_path}/tool.py", "-o", f"{tmp_path}/set.json"])
+    done = CliRunner().invoke(main, ["call", f"{tmp_path}/set.json", "helo"])
+    assert done.stderr.endswith(f"{tmp_path}/set.json: there is no tool 'helo'; did you mean 'hello'?\n")
 
 
 def test_a_well_formed_target_that_is_not_there_is_not_found():

@@ -211,6 +211,32 @@ def test_cpu_time_is_limited_apart_from_wall_time(native_pool):
     assert pool.outcome(tool(pool, "sleep"), 0.5).status == "ok"
 
 
+@pytest.mark.parametrize(
+    ("name", "limits", "status", "least"),
+    [
+        ("spin", Limits(wall_s=0.5), "timeout", 0.01),
+        ("spin", Limits(cpu_s=0.2), "cpu_limit", 0.2),
+        (
+            "spin",
+            Limits(cpu_s=1),
+            "cpu_limit",
+            1,
+        ),  # the kernel's own clock counts whole seconds, and may be first
+        ("speak_for_ever", Limits(output_bytes=1 << 20), "output_limit", 0.01),
+    ],
+)
+def test_what_a_call_used_until_the_host_stopped_it_is_told(native_pool, name, limits, status, least):
+    pool = native_pool.with_options(limits=limits)
+    outcome = pool.outcome(tool(pool, name))
+    assert outcome.status == status
+    assert outcome.usage.cpu_s >= least
+    assert outcome.usage.peak_memory_mb > 1 or least == 1
+    if status == "cpu_limit":
+        assert str(outcome.error).startswith(
+            f"the call used more than cpu_s={limits.cpu_s:g} s of CPU and was killed"
+        )
+
+
 def test_output_past_its_limit_ends_the_call_and_keeps_what_fits(native_pool):
     pool = native_pool.with_options(limits=Limits(output_bytes=5000))
     outcome = pool.outcome(tool(pool, "speak_for_ever"))

@@ -97,6 +97,13 @@ def test_the_first_offender_in_order_is_named() -> None:
     assert refusal([[(1, len)], {"x": open}]).path == "result[0][0][1]"
 
 
+def test_the_middle_of_a_long_path_is_counted_not_written() -> None:
+    value: Any = open
+    for _ in range(90):
+        value = [value]
+    assert refusal(value).path == f"result{'[0]' * 8}… 74 more …{'[0]' * 8}"
+
+
 def test_the_arguments_of_a_call_are_named_as_the_caller_named_them() -> None:
     assert refusal(((1, [len]), {}), root="").path == "args[1][0]"
     assert refusal(((), {"rows": [{"a": len}]}), root="").path == "rows[0]['a']"

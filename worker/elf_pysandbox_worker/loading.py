@@ -107,7 +107,9 @@ def _resolve(module: types.ModuleType, path: str) -> Target:
             raise ToolMissing(f"{walked} has no {name!r}{_nearest(value, name)}") from None
         walked = f"{walked}.{name}"
     if not callable(value):
-        raise ToolMissing(f"{walked} is a {type(value).__name__}, not something that can be called")
+        name = type(value).__name__
+        article = "an" if name[0] in "aeiouAEIOU" else "a"
+        raise ToolMissing(f"{walked} is {article} {name}, not something that can be called")
     return Target(value, _kind(value), _converter(value))
 
 

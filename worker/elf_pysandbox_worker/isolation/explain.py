@@ -14,6 +14,7 @@ from collections.abc import Collection
 from types import TracebackType
 from typing import NamedTuple
 
+from elf_pysandbox_worker.intent import folder_asked_for, wanted_to_write
 from elf_pysandbox_worker.isolation.context import Context
 from elf_pysandbox_worker.isolation.grants import below
 
@@ -85,7 +86,11 @@ _REFUSALS = (
 )
 
 _SHARED_MEMORY = re.compile("SemLock|shm_open|SharedMemory|sem_open")
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = Explanation("the scratch directory is full", (("scratch_mb", ""),))
+_NO_TEMPORARY = Explanation(
+    "tools have no temporary folder, unless they are given one of their own", (("scratch_mb", ""),)
+)
 _LIMITS = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
@@ -117,9 +122,11 @@ def explain_error(error: BaseException, context: Context | None = None) -> Expla
     words = _words_of(error.__traceback__)
     if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM) and any(map(_SHARED_MEMORY.fullmatch, words)):
         return _explain_shared_memory(context)
+    if error.errno == errno.ENOENT and "_get_default_tempdir" in words:
+        return _NO_TEMPORARY
     path = _path_of(error)
     if path is not None and context is not None:
-        return explain_path(error.errno, path, context)
+        return explain_path(error.errno, path, context, writing=wanted_to_write(error))
     if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSYS):
         return explain_call(words)
     if error.errno == errno.EAGAIN and not words & {"fork", "start_new_thread", "_start_joinable_thread"}:
@@ -145,13 +152,13 @@ def explain_call(words: Collection[str]) -> Explanation:
     return Explanation("layer seccomp: the system call behind this is not allowed in the sandbox")
 
 
-def explain_path(number: int, path: str, context: Context) -> Explanation | None:
-    """Explain what happened to a path by what was granted."""
+def explain_path(number: int, path: str, context: Context, *, writing: bool = False) -> Explanation | None:
+    """Explain what happened to a path by what was granted, and by whether it was to be written."""
     spec = context.spec
-    if number == errno.ENOENT and not os.path.isabs(path):
-        return _explain_relative(path, context)
-    path = os.path.abspath(path)
+    relative, path = path, os.path.abspath(path)
     written = _within(path, [*spec.write, *(["/scratch"] if spec.scratch_mb else [])])
+    if not os.path.isabs(relative) and (number == errno.ENOENT or (number in _CLOSED and not written)):
+        return _explain_relative(relative, context, writing=writing)
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE):
         return _LIMITS[number]
     if number == errno.EACCES and (foreign := _within(os.path.realpath(path), context.foreign)):
@@ -160,21 +167,23 @@ def explain_path(number: int, path: str, context: Context) -> Explanation | None
         return Explanation(
             f"the grant {bent} leads through a link that a tool could have planted: grant what it points to"
         )
-    if number not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT) or written:
+    if number not in (*_CLOSED, errno.ENOENT) or written:
         return None
     if _within(path, spec.read):
         if number == errno.ENOENT:
             return None  # It would be missing outside as well.
         return Explanation(f"{path} may be read only", (("write", path),))
     layer = "mount_namespace" if context.holds("mount_namespace") else "landlock"
+    if number == errno.ENOENT and not context.holds("mount_namespace"):
+        return None
+    if writing:
+        return Explanation(f"layer {layer}: {path} is not granted", (("write", path),))
     if number == errno.ENOENT:
-        if not context.holds("mount_namespace"):
-            return None
         return Explanation(f"layer {layer}: {path} is not granted, if it exists", (("read", path),))
     return Explanation(f"layer {layer}: {path} is not granted", (("read", path), ("write", path)))
 
 
-def _explain_relative(path: str, context: Context) -> Explanation | None:
+def _explain_relative(path: str, context: Context, *, writing: bool) -> Explanation | None:
     """Explain a relative path that leads nowhere: it was most likely meant from where the host program runs."""
     spec = context.spec
     meant = [os.path.join(os.path.dirname(grant), path) for grant in (*spec.grants_read, *spec.write)]
@@ -184,6 +193,8 @@ def _explain_relative(path: str, context: Context) -> Explanation | None:
     why = f"a relative path counts from the call's own folder ({os.getcwd()}): pass an absolute path"
     if found is not None:
         return Explanation(f"{why}, here {os.path.abspath(found)}")
+    if writing:
+        return Explanation(f"{why}, or ask for a folder of its own", (("scratch_mb", ""), ("write", "")))
     return Explanation(f"{why}, of what is granted", (("read", ""),))
 
 
@@ -199,7 +210,11 @@ def _path_of(error: OSError) -> str | None:
     if not isinstance(name, str) or not name:
         return None
     # The names of system calls stand there too, where this package raised the error.
-    return name if error.errno == errno.ENOENT or "/" in name or os.path.lexists(name) else None
+    if os.path.isabs(name) and (folder := folder_asked_for(error)) and below(folder, (name,)):
+        return folder
+    return (
+        name if error.errno in (errno.ENOENT, errno.EROFS) or "/" in name or os.path.lexists(name) else None
+    )
 
 
 def _words_of(traceback: TracebackType | None) -> set[str]:

@@ -30,6 +30,9 @@ _HINTS = 10
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _OURS = (_OWN, "<frozen importlib", importlib.__file__)
 """Files whose frames are no tool's: what imports its module is among them."""
+_PARSER = os.path.join(os.path.dirname(os.path.dirname(importlib.__file__)), "ast.py")
+UNDECODABLE = "Save the file as UTF-8, or correct its coding cookie (PEP 263)."
+"""The way out of source that does not decode; as in the rule PSB003, which a native tool's process does not import."""
 _DENIALS = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 
 
@@ -115,6 +118,10 @@ def describe_load(error: BaseException, bundle: Bundle) -> tuple[str, ErrorData]
     data = describe(error)
     if isinstance(error, SyntaxError):
         data = _as_compilers_say(error, data, bundle)
+        if "codec" in data.message or "encoding" in data.message:
+            data = msgspec.structs.replace(data, notes=[*data.notes, UNDECODABLE])
+    elif isinstance(error, UnicodeDecodeError):
+        data = _as_decoders_say(error, data, bundle)
     return (status if status in ("memory_limit", "denied") else "load_failed"), data
 
 
@@ -138,6 +145,25 @@ def _as_compilers_say(error: SyntaxError, data: ErrorData, bundle: Bundle) -> Er
     frame = FrameData(_cut(error.filename, 1000), error.lineno, "", _marked(error))
     message = _cut(f"{error.msg} ({place})", _MESSAGE)
     return msgspec.structs.replace(data, message=message, traceback=[*importers, frame])
+
+
+def _as_decoders_say(error: UnicodeDecodeError, data: ErrorData, bundle: Bundle) -> ErrorData:
+    """Tell a module that neither compiles nor decodes by its own file: the parser fails at telling the first.
+
+    A module's own code may raise this error as well: then the last frame is its own.
+    """
+    file = next((file for file in bundle.files if error.object and error.object in file.source), None)
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if file is None or last is None or not last.tb_frame.f_code.co_filename.startswith((*_OURS, _PARSER)):
+        return data
+    importers = [each for each in data.traceback if not each.file.startswith(_PARSER)]
+    name = os.path.basename(file.path) if file.path else f"<{file.name}>"
+    message = _cut(f"{data.message} ({name})", _MESSAGE)
+    return msgspec.structs.replace(
+        data, message=message, traceback=importers, notes=[*data.notes, UNDECODABLE]
+    )
 
 
 def _marked(error: SyntaxError) -> str:

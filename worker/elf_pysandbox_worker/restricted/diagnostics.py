@@ -139,7 +139,23 @@ class DeniedModule(DeniedImport, ModuleNotFoundError):  # noqa: N818
 
 
 class DeniedName(PolicyDenied, NameError):  # noqa: N818
-    """A builtin that the policy refuses; `except NameError` sees it as absent."""
+    """A builtin that the policy refuses; `except NameError` sees it as absent.
+
+    Parameters
+    ----------
+    diagnostics : sequence of Diagnostic
+    settings : sequence of (str, str)
+        What would allow this very use, where it is known better than from its rule.
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic], settings: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(diagnostics)
+        self._settings = list(settings)
+
+    @property
+    def hints(self) -> list[tuple[str, str]]:
+        """The settings that would allow what was found."""
+        return self._settings or super().hints
 
 
 def finding(rule: str, message: str, hint: str = "") -> Diagnostic:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from elf_pysandbox_worker.errors import BadArguments
+from elf_pysandbox_worker.intent import folder_asked_for, wanted_to_write
 from elf_pysandbox_worker.loading import LoadedTool, Target
 from elf_pysandbox_worker.restricted import learned, load
 from elf_pysandbox_worker.restricted.state import STATE
@@ -82,5 +83,5 @@ def _note_file(error: BaseException | None) -> None:
         seen.add(id(error))
         name = getattr(error, "filename", None)
         if isinstance(error, OSError) and isinstance(name, str):
-            STATE.note("files", name, "r")
+            STATE.note("files", folder_asked_for(error) or name, "w" if wanted_to_write(error) else "r")
         error = error.__cause__ or error.__context__

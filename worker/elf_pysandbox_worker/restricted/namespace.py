@@ -7,6 +7,7 @@ in it under names that no identifier can spell, so no source can shadow them.
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -180,4 +181,16 @@ def tool_open(file: Any, *args: Any, **kwargs: Any) -> Any:
     """`open` with a file grant; without one it says so."""
     if STATE.learn or STATE.files_granted:
         return guarded_open(file, *args, **kwargs)
-    raise DeniedName([finding("PSB103", f"`open({file!r})` needs a file grant, and there is none.")])
+    from elf_pysandbox_worker.intent import is_writing
+
+    message = f"`open({file!r})` needs a file grant, and there is none."
+    mode = args[0] if args else kwargs.get("mode", "r")
+    raise DeniedName([finding("PSB103", message)], _grants_for(file, writing=is_writing(mode)))
+
+
+def _grants_for(file: Any, *, writing: bool) -> list[tuple[str, str]]:
+    """Return the settings with which a path can be opened."""
+    path = str(file) if isinstance(file, (str, os.PathLike)) else ""
+    if not writing:
+        return [("read", path if os.path.isabs(path) else "")]
+    return [("write", path)] if os.path.isabs(path) else [("scratch_mb", ""), ("write", "")]

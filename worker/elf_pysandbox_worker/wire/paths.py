@@ -13,6 +13,7 @@ Step = int | str | tuple[str, Any]
 """An index, an attribute name, or ("item" | "key" | "member", the object)."""
 
 _MAX_PATH: Final = 400
+_MAX_STEPS: Final = 8  # told of each end
 _MAX_KEY: Final = 60
 _SPELT: Final = frozenset({int, float, bool, str, bytes, type(None), complex})
 
@@ -24,7 +25,11 @@ def spell(root: str, steps: Sequence[Step]) -> str:
     """
     if not root and steps:
         root, steps = _spell_argument(steps)
-    path = root + "".join(map(_spell_step, steps))
+    spelt = list(map(_spell_step, steps))
+    if len(spelt) > 2 * _MAX_STEPS:
+        left_out = len(spelt) - 2 * _MAX_STEPS
+        spelt[_MAX_STEPS:-_MAX_STEPS] = [f"… {left_out} more …"]
+    path = root + "".join(spelt)
     return path if len(path) <= _MAX_PATH else f"{path[: _MAX_PATH // 2]}…{path[-_MAX_PATH // 2 :]}"
 
 
