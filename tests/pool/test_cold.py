@@ -13,21 +13,55 @@ from elf_pysandbox import Limits, Policy, SandboxPool
 
 _ROOTS = [str(Path(__file__).parents[2] / "worker"), str(Path(msgspec.__file__).parents[1])]
 # What is left out on purpose: each is some hundredths of a start of an interpreter, most bring others along.
-_LEFT_OUT = """argparse ast asyncio dataclasses dis email importlib.metadata importlib.util inspect json logging
-msgspec._json_schema platform selectors shutil socket string subprocess tempfile textwrap threading tokenize traceback
-typing_extensions weakref"""
+_LEFT_OUT = """argparse ast asyncio concurrent.futures dataclasses dis email importlib.metadata importlib.util inspect
+json logging msgspec._json_schema platform re selectors shutil socket string subprocess tempfile textwrap tokenize traceback
+typing_extensions"""
+_LEFT_OUT_OF_ZYGOTES = f"array threading weakref {_LEFT_OUT}"
 
 
 def test_a_zygote_imports_nothing_that_its_first_template_can_do_without() -> None:
     code = (
         "import sys; sys.path.extend(sys.argv[1:]); from elf_pysandbox_worker import boot\n"
         "boot.lean.import_msgspec(boot.lean.LATER); from elf_pysandbox_worker import zygote\n"
-        f"print(sorted(set({_LEFT_OUT!r}.split()) & set(sys.modules)))"
+        f"print(sorted(set({_LEFT_OUT_OF_ZYGOTES!r}.split()) & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, *_ROOTS], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_program_imports_nothing_that_its_first_result_can_do_without(tmp_path: Path) -> None:
+    (tmp_path / "tool.py").write_text("def one(): return 1")
+    code = (
+        "import sys; sys.path.extend(sys.argv[1:]); from elf_pysandbox import Policy, SandboxPool\n"
+        "with SandboxPool(1, policy=Policy(profile='native')) as pool:\n"
+        f"    pool.call('{tmp_path}/tool.py:one')\n"
+        f"    print(sorted(set({_LEFT_OUT!r}.split()) & set(sys.modules)))"
+    )
+    command = [sys.executable, "-I", "-S", "-c", code, str(Path(__file__).parents[2]), *_ROOTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_datetime_as_a_zygote_has_it_is_that_of_the_library() -> None:
+    look = (
+        "import datetime, pickle, sys; from datetime import UTC, datetime as moment, timedelta\n"
+        "public = sorted(name for name in dir(datetime) if name[0] != '_' and name != 'sys')\n"
+        "print(public, sorted(datetime.__all__), datetime.__file__, datetime.__spec__.name, datetime.__package__)\n"
+        "print(pickle.loads(pickle.dumps(moment(2024, 1, 2, tzinfo=UTC))) + timedelta(1), repr(datetime))"
+    )
+    ours = "import sys; sys.path.extend(sys.argv[1:]); from elf_pysandbox_worker.wire.lean import *; import_msgspec()"
+    told = [
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", f"{before}\n{look}", *_ROOTS],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for before in (ours, "")
+    ]
+    assert told[0] == told[1]
 
 
 _TOOLS = """

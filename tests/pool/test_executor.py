@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import subprocess
 import sys
 import threading
@@ -36,6 +37,23 @@ def test_its_class_has_what_an_executor_has_before_there_is_a_pool():
         "with pool: pool.submit(len), pool.map(len, []), pool.shutdown()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_pool_is_an_executor_from_the_moment_on_in_which_anybody_could_ask():
+    code = (
+        "import sys; from elf_pysandbox import SandboxPool\n"
+        "with SandboxPool(1) as pool:\n"
+        "    assert 'concurrent.futures' not in sys.modules\n"
+        "    import concurrent.futures\n"
+        "    assert isinstance(pool, concurrent.futures.Executor)\n"
+        "    assert issubclass(SandboxPool, concurrent.futures.Executor)\n"
+        "loader = concurrent.futures.__loader__\n"
+        "assert concurrent.futures.__spec__.loader is loader and loader.get_source('concurrent.futures')\n"
+        "assert not [finder for finder in sys.meta_path if 'elf_pysandbox' in type(finder).__module__]\n"
+    )
+    subprocess.run(
+        [sys.executable, "-S", "-c", code], check=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    )
 
 
 def test_submit_gives_futures_that_complete_with_their_own_results(native_pool):
