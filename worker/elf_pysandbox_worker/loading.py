@@ -113,10 +113,15 @@ def _resolve(module: types.ModuleType, path: str) -> Target:
     return Target(value, _kind(value), _converter(value))
 
 
+_module_dict: Any = vars(types.ModuleType)["__dict__"]
+
+
 def _nearest(value: Any, name: str) -> str:
     from difflib import get_close_matches
 
-    public = [key for key in dir(value) if not key.startswith("_")]
+    # Not by `dir`, which asks a module of restricted code for its `__dict__` and gets a view, which it refuses.
+    names = _module_dict.__get__(value) if isinstance(value, types.ModuleType) else dir(value)
+    public = [key for key in names if isinstance(key, str) and not key.startswith("_")]
     close = get_close_matches(name, public, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
