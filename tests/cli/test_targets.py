@@ -79,6 +79,18 @@ def test_what_cannot_be_called_and_what_no_set_has_are_told_in_one_sentence(tmp_
     assert done.stderr.endswith(f"{tmp_path}/set.json: there is no tool 'helo'; did you mean 'hello'?\n")
 
 
+@pytest.mark.parametrize("profile", ["restricted", "native"])
+def test_a_misspelt_function_is_not_found_and_the_nearest_is_named(tmp_path, profile):
+    (tmp_path / "tool.py").write_text(
+        "class Box:\n    def open_it(self):\n        pass\n\ndef hello():\n    return 1\n"
+    )
+    for name, nearest in (("helo", "hello"), ("Box.open", "open_it")):
+        done = CliRunner().invoke(main, ["run", f"{tmp_path}/tool.py:{name}", "--profile", profile])
+        assert done.exit_code == 5
+        assert done.stderr.startswith("not_found: ")
+        assert f"did you mean '{nearest}'?" in done.stderr
+
+
 def test_a_well_formed_target_that_is_not_there_is_not_found():
     done = CliRunner().invoke(main, ["run", "no_such_file.py:f"])
     assert done.exit_code == 5

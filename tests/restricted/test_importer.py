@@ -96,6 +96,22 @@ def test_a_tool_module_may_have_any_name_without_taking_the_librarys_place(name)
     assert load({name: tool}, name) == ("ok", "(Row(x=1), 2020)")
 
 
+def test_what_a_module_says_of_itself_is_said_as_in_plain_python_without_the_guards():
+    tool = """
+    import inspect, typing, sibling, chosen
+    def run():
+        public = [name for name in dir(sibling) if name[:2] != "__"]
+        hints = repr(sibling.__annotations__), repr(typing.get_type_hints(sibling))
+        members = [name for name, _ in inspect.getmembers(sibling, inspect.isfunction)]
+        return public, dir(chosen), hints, members, hasattr(sibling, "nothing")
+    """
+    sibling = "x: int = 1\ndef f(): pass\n"
+    chosen = "def __dir__(): return ['b', 'a']\n"
+    hints = "{'x': <class 'int'>}"
+    expected = (["f", "x"], ["a", "b"], (hints, hints), ["f"], False)
+    assert load({"tool": tool, "sibling": sibling, "chosen": chosen}) == ("ok", repr(expected))
+
+
 def test_a_sibling_is_checked_under_the_same_policy():
     status, said = load({"tool": "import helper\n", "helper": "def f():\n    return f.__globals__\n"})
     assert status == "denied"

@@ -78,6 +78,20 @@ class ToolModule(ModuleType):
     def __dict__(self) -> Any:  # type: ignore[override]
         return module_namespace(namespace_of(self))
 
+    # The next two are the interpreter's own, which want a dict for that.
+
+    def __dir__(self) -> Any:
+        own = namespace_of(self).get("__dir__")  # PEP 562
+        return ModuleNamespace.copy(self.__dict__) if own is None else own()
+
+    @property
+    def __annotations__(self) -> Any:
+        return namespace_of(self).setdefault("__annotations__", {})
+
+    @__annotations__.setter
+    def __annotations__(self, value: Any) -> None:
+        namespace_of(self)["__annotations__"] = value
+
     def __setattr__(self, name: str, value: Any) -> None:
         check_module_write(name)
         ModuleType.__setattr__(self, name, value)
