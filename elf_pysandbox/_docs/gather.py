@@ -7,13 +7,14 @@ msgspec.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from elf_pysandbox import ConfigurationError, Limits, Outcome, Policy, SandboxError, SandboxPool
+from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, SandboxPool, Tool
 
 _MAX_FILES = 2000
 
@@ -98,8 +99,7 @@ def gather(path: Path, *, policy: Policy, limits: Limits, run_examples: bool = T
         for file in sources_in(path):
             module = _facts(pool, extract, file)
             module.path = str(file.relative_to(path)) if path.is_dir() else file.name
-            for tool in module.functions:
-                _complete(tools, file, tool, run_examples)
+            _complete(tools, file, module.functions, run_examples)
             if module.functions or module.problem:
                 modules.append(module)
     return modules
@@ -115,21 +115,34 @@ def _facts(pool: SandboxPool, extract: Any, file: Path) -> ModuleFacts:
     return ModuleFacts("", [], problem=str(outcome.error))
 
 
-def _complete(pool: SandboxPool, file: Path, tool: ToolFacts, run_examples: bool) -> None:
-    try:
-        loaded = pool.load(f"{file}:{tool.name}")
-    except SandboxError:
+def _complete(pool: SandboxPool, file: Path, functions: list[ToolFacts], run_examples: bool) -> None:
+    loaded: list[tuple[ToolFacts, Tool]] = []
+    for facts in functions:
+        with suppress(SandboxError):
+            loaded.append((facts, pool.load(f"{file}:{facts.name}")))
+    _add_schemas(pool, loaded)
+    for facts, tool in loaded:
+        for example in facts.examples:
+            if run_examples and example.call is not None:
+                args, kwargs = example.call
+                example.outcome = pool.outcome(tool, *args, **kwargs)
+
+
+def _add_schemas(pool: SandboxPool, loaded: list[tuple[ToolFacts, Tool]]) -> None:
+    """Fill in the JSON Schemas of the arguments; none where the module does not load.
+
+    All of a module's together, as most of the time goes into importing what makes schemas; what cannot be told with the
+    others is asked for alone.
+    """
+    if not loaded:
         return
-    tool.schema = _schema(pool, loaded)
-    for example in tool.examples:
-        if run_examples and example.call is not None:
-            args, kwargs = example.call
-            example.outcome = pool.outcome(loaded, *args, **kwargs)
-
-
-def _schema(pool: SandboxPool, tool: Any) -> Any:
-    """Return the JSON Schema of the arguments, None where the tool's module does not load."""
-    outcome: Outcome = pool.operation("describe", tool)
-    if not outcome.ok or not isinstance(outcome.value, dict):
-        return None
-    return outcome.value.get("parameters")
+    outcome = pool.operation("describe", loaded[0][1], args=tuple(tool.path for _, tool in loaded))
+    if outcome.status in ("load_failed", "denied"):
+        return
+    told = outcome.value if outcome.ok and isinstance(outcome.value, dict) else {}
+    for facts, tool in loaded:
+        description = told.get(tool.path)
+        if description is None:
+            description = pool.operation("describe", tool).value
+        if isinstance(description, dict):
+            facts.schema = description.get("parameters")
