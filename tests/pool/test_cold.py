@@ -44,6 +44,27 @@ def test_a_program_imports_nothing_that_its_first_result_can_do_without(tmp_path
     assert done.stdout.strip() == "[]"
 
 
+def test_what_another_thread_imports_while_a_stand_in_is_there_is_the_real_thing() -> None:
+    code = (
+        "import sys; sys.path.extend(sys.argv[1:])\n"
+        "from elf_pysandbox_worker.wire import lean\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'msgspec._core':\n"  # in the midst of it
+        "            global re, platform\n"
+        "            import re, platform\n"
+        "            print(re.compile('a+').fullmatch('aa').span(), len(platform.python_version()) > 4)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "lean.import_msgspec()\n"
+        "import re as later\n"
+        "print(later.compile('b').match('b').span(), re.sub('a', 'b', 'a'), sys.modules['re'] is later)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, *_ROOTS], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "(0, 2) True\n(0, 1) b True\n"
+
+
 def test_datetime_as_a_zygote_has_it_is_that_of_the_library() -> None:
     look = (
         "import datetime, pickle, sys; from datetime import UTC, datetime as moment, timedelta\n"

@@ -103,12 +103,13 @@ def _expressions() -> Later:
     from _sre import compile as compiled  # type: ignore[import-not-found]
 
     def compile_later(*arguments: Any) -> Any:
-        import re
-
-        return re.compile(*arguments)
+        # Another thread may import `re` while the stand-in is in its place, and keep it: it becomes the real one.
+        stand_in.__dir__()
+        return stand_in.compile(*arguments)
 
     pattern = compiled("", 0, [1], 0, {}, ())  # the program of one operation, SUCCESS: it matches anything
-    return Later("re", Pattern=type(pattern), Match=type(pattern.match("")), compile=compile_later)
+    stand_in = Later("re", Pattern=type(pattern), Match=type(pattern.match("")), compile=compile_later)
+    return stand_in
 
 
 def _make_datetime() -> None:
