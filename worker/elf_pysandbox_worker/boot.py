@@ -1,7 +1,8 @@
 """The first line of a zygote: imports what every process after it shares, and nothing that it does not need.
 
 Every module here is paid for twice: by the first call of a program, which waits for it, and by each fork, as its pages
-are in the tables that are copied.
+are in the tables that are copied. So `_socket` and `_signal` where others write `socket` and `signal`: those make
+enumerations of all their constants.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ the zygote.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import os
 import select
-import signal
 import time
 from _socket import socket
 

@@ -14,9 +14,9 @@ is open.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import os
 import resource
-import signal
 import struct
 import sys
 import types

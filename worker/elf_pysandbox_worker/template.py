@@ -15,11 +15,11 @@ Rules of the fork loop
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import gc
 import operator
 import os
 import select
-import signal
 import sys
 import time
 from _socket import socket, socketpair

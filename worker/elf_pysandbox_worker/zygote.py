@@ -7,9 +7,9 @@ it forked: each keeper has its own channel to the host.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import gc
 import os
-import signal
 import sys
 from _socket import socket
 

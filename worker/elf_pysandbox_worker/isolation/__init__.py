@@ -11,8 +11,8 @@ Python: what runs behind the doors is the tool, whatever it has become.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import os
-import signal
 from collections.abc import Callable
 
 from elf_pysandbox_worker.isolation import cgroup, libc, worker

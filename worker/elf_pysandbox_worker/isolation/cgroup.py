@@ -12,9 +12,9 @@ file; there the keeper moves it, which takes its time while the template builds 
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import errno
 import os
-import signal
 import time
 
 from elf_pysandbox_worker.isolation import remedies

@@ -7,9 +7,9 @@ does.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import os
 import select
-import signal
 
 from elf_pysandbox_worker.isolation import libc
 

@@ -7,11 +7,11 @@ plain ints.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import ctypes
 import errno
 import os
 import resource
-import signal
 import struct
 import sys
 from collections.abc import Callable

@@ -19,6 +19,8 @@ LATER = ("msgspec.inspect", "msgspec.json", "msgspec.toml", "msgspec.yaml")
 """Parts of msgspec that are not used here, and by few programs and tools."""
 
 _LOADING = _thread.RLock()
+_ORIGINS = ("__spec__", "__loader__", "__package__", "__file__", "__cached__")
+"""What says where a module is (PEP 451), to whoever looks for it without wanting more."""
 
 
 class Later(type(sys)):  # type: ignore[misc]  # `types` has its turn, too
@@ -41,6 +43,9 @@ class Later(type(sys)):  # type: ignore[misc]  # `types` has its turn, too
     def __getattr__(self, name: str) -> Any:
         if name == "__path__":  # asked of every module that something is imported from; these are no packages
             raise AttributeError(name)
+        if name in _ORIGINS and self.__name__.startswith("msgspec."):
+            _describe(self, sys.modules["msgspec"].__path__)
+            return self.__dict__[name]
         with _LOADING:
             if type(self) is Later:
                 if "__loads__" in self.__dict__:  # its own code asks for what it does not have
@@ -55,10 +60,11 @@ class Later(type(sys)):  # type: ignore[misc]  # `types` has its turn, too
         return dir(self)
 
     def _load(self) -> None:
-        if self.__spec__ is not None:
+        spec = self.__spec__  # None: of a stand-in
+        if spec is not None:
             self.__dict__["__loads__"] = True
             try:
-                self.__spec__.loader.exec_module(self)
+                spec.loader.exec_module(self)
             finally:
                 self.__dict__.pop("__loads__", None)
         else:
@@ -89,13 +95,14 @@ def import_msgspec(later: tuple[str, ...] = ()) -> None:
         stand_ins["typing_extensions"] = Later("typing_extensions", **known)
         modules.setdefault("typing_extensions", stand_ins["typing_extensions"])
         modules.update((name, Later(name)) for name in later)
-        import msgspec
+        import msgspec  # noqa: F401
     finally:
         for name, stand_in in stand_ins.items():
             if modules.get(name) is stand_in:
                 del modules[name]
     for name in later:
-        _describe(modules[name], msgspec.__path__)
+        for origin in _ORIGINS:  # looked for when somebody asks: `__getattr__`
+            modules[name].__dict__.pop(origin, None)
 
 
 def _expressions() -> Later:
@@ -126,7 +133,7 @@ def _make_datetime() -> None:
 
 
 def _describe(module: Any, path: Any) -> None:
-    """Let a module say where it is, to whoever looks for it without wanting more."""
+    """Let a module say where it is."""
     from _frozen_importlib import _init_module_attrs
     from _frozen_importlib_external import PathFinder
 
