@@ -38,6 +38,7 @@ def facade(name: str, *, files_granted: bool = False) -> ModuleType:
     if found is None:
         real = importlib.import_module(name)
         shadows.install(name)
+        shadows.install_loaded()
         found = _made[name] = _build(name, real, files_granted)
     return found
 

@@ -30,6 +30,10 @@ _real_setattr = setattr
 _real_delattr = delattr
 
 _RAW_TYPES = (types.FrameType, types.CodeType)
+# By identity: a class of the caller's would be asked whether it equals one of these.
+_SUSPECTS = frozenset(
+    map(id, (*_RAW_TYPES, types.ModuleType, types.BuiltinFunctionType, types.GetSetDescriptorType))
+)
 _RAW_FUNCTIONS = frozenset(
     id(vars(builtins)[name])
     for name in names.words(
@@ -227,7 +231,16 @@ def _namespace(obj: Any, name: str, value: Any) -> Any:
         return _DICT
     if kind is dict and issubclass(type(obj), types.ModuleType):
         return module_namespace(value)
+    if kind is dict and _may_hold_raw(value):
+        return _without_raw(_not_raw(obj, name, value))
     return value if kind is ModuleNamespace else _not_raw(obj, name, value)
+
+
+def _may_hold_raw(space: dict[Any, Any]) -> bool:
+    """Tell at little cost whether a look at each value is due: libraries write there without a guard."""
+    return not (
+        _SUSPECTS.isdisjoint(map(id, map(type, space.values()))) and names.GUARDED_NAMES.isdisjoint(space)
+    )
 
 
 def _accessor(obj: Any, name: str, value: Any) -> Any:
@@ -299,10 +312,10 @@ def _state(obj: Any, name: str, value: Any) -> Any:
 
 
 def _without_raw(state: Any) -> Any:
-    """Return a state without what tools may not read: a dict of attributes, or such dicts in a tuple."""
-    if type(state) is tuple and {type(part) for part in state} <= {dict, type(None)}:
+    """Return a state without what tools may not read: a dict of attributes, or a tuple with such dicts."""
+    if type(state) is tuple:
         return tuple(map(_without_raw, state))
-    if type(state) is not dict:
+    if type(state) is not dict or not any(_is_hidden(key, item) for key, item in state.items()):
         return state
     return {key: item for key, item in state.items() if not _is_hidden(key, item)}
 

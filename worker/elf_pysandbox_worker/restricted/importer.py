@@ -12,7 +12,7 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from elf_pysandbox_worker.restricted import facades, guards, names, published
@@ -23,7 +23,6 @@ from elf_pysandbox_worker.restricted.state import STATE
 from elf_pysandbox_worker.restricted.views import ToolModule, namespace_of
 from elf_pysandbox_worker.wire.messages import Bundle, SourceFile
 
-_ModuleSpec = type(importlib.__spec__)
 _Refusal = tuple[str, str, str]
 _NOTED_WHEN_REACHED = ("PSB103", "PSB301", "PSB302")
 
@@ -265,14 +264,24 @@ def _absolute(name: str, level: int, namespace: Mapping[str, Any]) -> str:
 
 def _new_module(file: SourceFile) -> ModuleType:
     module = ToolModule(file.name)
-    spec = _ModuleSpec(file.name, None, origin=file.path or None, is_package=file.is_package)
-    spec.has_location = bool(file.path)
-    namespace_of(module)["__spec__"] = spec
-    module.__package__ = file.name if file.is_package else file.name.rpartition(".")[0]
+    package = file.name if file.is_package else file.name.rpartition(".")[0]
+    folders = [file.path.rpartition("/")[0]] if file.path else []
+    # Not the import system's class: who holds that may change it, and is then given the loaders of what is imported.
+    namespace_of(module)["__spec__"] = SimpleNamespace(
+        name=file.name,
+        loader=None,
+        origin=file.path or None,
+        submodule_search_locations=[] if file.is_package else None,
+        loader_state=None,
+        cached=None,
+        parent=package,
+        has_location=bool(file.path),
+    )
+    module.__package__ = package
     if file.path:
         module.__file__ = file.path
     if file.is_package:
-        module.__path__ = [file.path.rpartition("/")[0]] if file.path else []
+        module.__path__ = folders
     return module
 
 

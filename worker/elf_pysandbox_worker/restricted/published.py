@@ -211,6 +211,25 @@ WITHHELD: Final[dict[str, str]] = {
 }
 """Public names that reach another module's namespace, or the interpreter's."""
 
+SEALED_MODULES: Final = (
+    "abc",
+    "collections.abc",
+    "contextlib",
+    "dataclasses",
+    "enum",
+    "functools",
+    "inspect",
+    "io",
+    "numbers",
+    "traceback",
+    "types",
+    "typing",
+)
+"""Modules whose classes cannot be changed: the machinery that other classes and the library's own code are made of.
+
+Not those that programs do change, such as `logging.Logger` and `json.JSONEncoder`.
+"""
+
 FORBIDDEN: Final[dict[str, str]] = {
     "os": "Use pathlib.PurePath or posixpath for paths; environment and processes are not available.",
     "os.path": "Use pathlib.PurePath or posixpath.",

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from types import FrameType, SimpleNamespace
+from functools import wraps
+from types import FrameType, GenericAlias, SimpleNamespace
 from typing import Any
 
 from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, finding
 from elf_pysandbox_worker.restricted.guards import guarded_getattr, guarded_vars
 from elf_pysandbox_worker.restricted.sealed import seal
+from elf_pysandbox_worker.restricted.untouched import dict_of, mro_of
 
 
 def argparse_methods(space: dict[str, Any]) -> None:
@@ -83,6 +85,111 @@ def pprint_methods(space: dict[str, Any]) -> None:
     printer._pprint_simplenamespace = simple_namespace
 
 
+def functools_methods(space: dict[str, Any]) -> None:
+    """Bind a `partialmethod` by the guard, and look for a class's dispatch without showing other classes to it."""
+    partial = space["partial"]
+
+    def bound(self: Any, obj: Any, cls: Any = None) -> Any:
+        get = guarded_getattr(self.func, "__get__", None)
+        function = self.func if get is None else get(obj, cls)
+        if function is self.func:
+            return self._make_unbound_method().__get__(obj, cls)
+        made = partial(function, *self.args, **self.keywords)
+        try:
+            made.__self__ = guarded_getattr(function, "__self__")
+        except AttributeError:
+            pass
+        return made
+
+    # By identity: whatever a metaclass gives for bases would be asked whether it equals each subclass there is.
+    def compose(cls: Any, types: Any) -> Any:
+        known = set(map(id, mro_of(cls)))
+        related = [
+            each
+            for each in types
+            if id(each) not in known and not isinstance(each, GenericAlias) and issubclass(cls, each)
+        ]
+        related = [
+            each
+            for each in related
+            if not any(each is not other and id(each) in set(map(id, mro_of(other))) for other in related)
+        ]
+        wanted = set(map(id, related))
+        found: list[Any] = []
+        for each in related:
+            below = [sub for sub in each.__subclasses__() if id(sub) not in known and issubclass(cls, sub)]
+            lists = [[base for base in mro_of(sub) if id(base) in wanted] for sub in below]
+            for candidate in (
+                one for bases in sorted(lists, key=len, reverse=True) or [[each]] for one in bases
+            ):
+                if all(candidate is not one for one in found):
+                    found.append(candidate)
+        return space["_c3_mro"](cls, abcs=found)
+
+    space["partialmethod"].__get__ = bound
+    space["_compose_mro"] = compose
+
+
+def typing_methods(space: dict[str, Any]) -> None:
+    """Keep the code that a forward reference is given from a subclass's `__setattr__` and properties."""
+    reference = space["ForwardRef"]
+    real = reference.__init__
+    slots = [dict_of(reference)[name] for name in reference.__slots__]
+
+    @wraps(real)
+    def init(self: Any, *args: Any, **options: Any) -> None:
+        if type(self) is reference:
+            real(self, *args, **options)
+            return
+        made = reference(*args, **options)
+        for slot in slots:
+            slot.__set__(self, slot.__get__(made))
+
+    reference.__init__ = init
+
+
+@seal
+class PipeEnd:
+    """One end of the pair by which an event loop wakes itself: the socket's class makes others."""
+
+    __module__ = "socket"  # the guard keeps it from tools as it would the socket
+    __slots__ = ("__globals__",)
+
+    def __init__(self, end: Any) -> None:
+        self.__globals__ = end
+        end.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self.__globals__.fileno()  # type: ignore[no-any-return]
+
+    def send(self, data: bytes) -> int:
+        """Write."""
+        return self.__globals__.send(data)  # type: ignore[no-any-return]
+
+    def recv(self, size: int) -> bytes:
+        """Read."""
+        return self.__globals__.recv(size)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close it; also when it is dropped, as a warning would have the socket for its source."""
+        self.__globals__.close()
+
+    __del__ = close
+
+
+def selector_events_methods(space: dict[str, Any]) -> None:
+    """Give event loops no socket of which tool code could have the class."""
+    socketpair = space["socket"].socketpair
+
+    def make_self_pipe(self: Any) -> None:
+        self._ssock, self._csock = map(PipeEnd, socketpair())
+        self._internal_fds += 1
+        self._add_reader(self._ssock.fileno(), self._read_from_self)
+
+    space["BaseSelectorEventLoop"]._make_self_pipe = make_self_pipe
+
+
 def codecs_methods(space: dict[str, Any]) -> None:
     """Take the real `getattr` out of the defaults of the readers' and writers' methods."""
     for name in ("StreamReader", "StreamWriter", "StreamReaderWriter", "StreamRecoder"):
@@ -126,6 +233,19 @@ def pathlib_methods(space: dict[str, Any]) -> None:
 
 
 @seal
+class Shown:
+    """A local variable for `traceback`, which writes it out and does nothing else with it."""
+
+    __slots__ = ("__globals__",)
+
+    def __init__(self, value: Any) -> None:
+        self.__globals__ = value
+
+    def __repr__(self) -> str:
+        return repr(self.__globals__)
+
+
+@seal
 class Frame:
     """A frame for `traceback`, whose classes tools may change; every name here is one that they cannot read."""
 
@@ -137,7 +257,7 @@ class Frame:
     f_code = property(lambda self: self.f_back.f_code)
     f_lineno = property(lambda self: self.f_back.f_lineno)
     f_globals = property(lambda self: self.f_back.f_globals)
-    f_locals = property(lambda self: self.f_back.f_locals)
+    f_locals = property(lambda self: {name: Shown(value) for name, value in self.f_back.f_locals.items()})
 
 
 def traceback_methods(space: dict[str, Any]) -> None:

@@ -1,13 +1,14 @@
-"""Classes of the policy's own that tool code can get hold of, and not change.
+"""Classes that tool code can get hold of, and not change: the policy's own, and the library's machinery.
 
 Whoever holds an instance holds its class, and whoever holds a class that Python code made may give it another
-`__init__`, which the next instance is then handed to with all it is made from.
+`__init__`, which the next instance is then handed to with all it is made from; or another `__subclasshook__`, which is
+asked about every class that derives from it.
 """
 
 from __future__ import annotations
 
 import ctypes
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -29,3 +30,14 @@ def seal(cls: _Class) -> _Class:
         raise RuntimeError("this interpreter lays classes out differently")
     flags.value |= _IMMUTABLE
     return cls
+
+
+def seal_module(name: str, space: dict[str, Any]) -> None:
+    """Seal the classes that a module defines."""
+    for value in space.values():
+        if (
+            isinstance(value, type)
+            and not value.__flags__ & _IMMUTABLE
+            and value.__module__ in (name, f"_{name}")
+        ):
+            seal(value)

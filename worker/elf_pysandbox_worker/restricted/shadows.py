@@ -29,6 +29,8 @@ from elf_pysandbox_worker.restricted.guards import (
     plain_text,
 )
 from elf_pysandbox_worker.restricted.names import PLAIN, decide, guard_name
+from elf_pysandbox_worker.restricted.published import SEALED_MODULES
+from elf_pysandbox_worker.restricted.sealed import seal_module
 from elf_pysandbox_worker.restricted.state import STATE
 from elf_pysandbox_worker.restricted.views import (
     class_namespace,
@@ -39,6 +41,7 @@ from elf_pysandbox_worker.restricted.views import (
 
 _GUARD = guard_name("getattr")
 _installed: set[str] = set()
+_sealed: set[str] = set()
 
 
 def install(name: str) -> None:
@@ -50,12 +53,15 @@ def install(name: str) -> None:
         if needed not in _installed and needed in _SHADOWS:
             _installed.add(needed)
             _SHADOWS[needed](vars(importlib.import_module(needed)))
+    if name in SEALED_MODULES and name not in _sealed:
+        _sealed.add(name)
+        seal_module(name, vars(importlib.import_module(name)))
 
 
 def install_loaded() -> None:
-    """Shadow what is loaded already: the worker itself evaluates a tool's annotations through `typing`."""
-    for name in _SHADOWS:
-        if name in sys.modules:
+    """Shadow what is loaded already: library code uses it, whether a tool imports it or not."""
+    for name in (*_SHADOWS, *SEALED_MODULES):
+        if name in sys.modules or name == "copy":  # which much of the library imports when it gets there
             install(name)
 
 
@@ -88,6 +94,7 @@ def _functools(space: dict[str, Any]) -> None:
 
     # It reads any name from the dict of any object; after the first time, the interpreter reads that dict itself.
     space["cached_property"].__get__ = read
+    relays.functools_methods(space)
 
 
 def _copy(space: dict[str, Any]) -> None:
@@ -155,12 +162,15 @@ def _typing(space: dict[str, Any]) -> None:
 
     space["getattr"] = read
     space["setattr"] = guarded_setattr
+    space["vars"] = guarded_vars
     space["compile"] = checked_compile
     space["eval"] = checked_eval
+    relays.typing_methods(space)
 
 
 def _inspect(space: dict[str, Any]) -> None:
     space["eval"] = checked_eval
+    space["vars"] = guarded_vars
 
 
 def _logging(space: dict[str, Any]) -> None:
@@ -204,6 +214,7 @@ _SHADOWS: dict[str, Callable[[dict[str, Any]], None]] = {
     "inspect": _inspect,
     "collections": relays.collections_methods,
     "codecs": relays.codecs_methods,
+    "asyncio.selector_events": relays.selector_events_methods,
     "pathlib": relays.pathlib_methods,
     "traceback": relays.traceback_methods,
     "logging": _logging,
@@ -219,7 +230,7 @@ _TOGETHER = {
     "dataclasses": ("dataclasses", "functools", "copy", "inspect"),
     "types": ("functools", "enum"),
     "pprint": ("pprint", "dataclasses"),
-    "asyncio": ("functools", "inspect"),
+    "asyncio": ("functools", "inspect", "asyncio.selector_events"),
     "xml.dom.minidom": ("xml.dom.xmlbuilder",),
 }
 
@@ -270,7 +281,7 @@ def checked_eval(source: Any, globals_: Any = None, locals_: Any = None, /) -> A
     """`eval` for annotations: never with a library module's globals, never with the real builtins."""
     from elf_pysandbox_worker.restricted.namespace import annotation_builtins
 
-    if not isinstance(source, CodeType):
+    if type(source) is not CodeType:
         text = str.__str__(source)
         _checked(ast.parse(text.lstrip(" \t"), mode="eval"), text)
         source = compile(text, "<string>", "eval")
@@ -294,18 +305,32 @@ def _public_globals(space: Any) -> Any:
     tool = STATE.tool_modules.get(name)
     if tool is not None and name.partition(".")[0] in sys.stdlib_module_names:
         return namespace_of(tool)
-    own = space.get("__builtins__")
-    if own is not builtins and own is not vars(builtins) and space.get("sys") is not sys:
+    module = sys.modules.get(name)
+    if not _is_of_library(space, module):
         return space
     root = name.partition(".")[0]
     if root in STATE.native_roots or _asks_for_itself(root):
         return space
     from elf_pysandbox_worker.restricted import facades, published
 
-    module = sys.modules.get(name)
-    if name not in published.DEFAULT or module is None or vars(module) is not space:
+    if name not in published.DEFAULT or module is None or namespace_of(module) is not space:
         return {}
-    return vars(facades.facade(name))
+    return namespace_of(facades.facade(name))
+
+
+def _is_of_library(space: dict[str, Any], module: ModuleType | None) -> bool:
+    """Tell whether a namespace is that of a module which runs without the policy, or of none that imports know."""
+    own = space.get("__builtins__")
+    if type(own) is dict and _GUARD in own:
+        return False
+    if own is builtins or own is vars(builtins) or space.get("sys") is sys:
+        return True
+    # The namespaces of modules in C, the builtins among them, have no builtins of their own.
+    if module is not None and isinstance(module, ModuleType) and namespace_of(module) is space:
+        return True
+    return any(
+        isinstance(each, ModuleType) and namespace_of(each) is space for each in [*sys.modules.values()]
+    )
 
 
 def _asks_for_itself(root: str) -> bool:

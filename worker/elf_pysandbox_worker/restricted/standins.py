@@ -9,11 +9,14 @@ import _string  # type: ignore[import-not-found]
 import functools
 from collections.abc import Callable
 from keyword import iskeyword
+from types import DynamicClassAttribute
 from typing import Any
 
 from elf_pysandbox_worker.restricted import names
+from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute
 from elf_pysandbox_worker.restricted.formatting import check_field_name
-from elf_pysandbox_worker.restricted.guards import guarded_getattr, plain_text
+from elf_pysandbox_worker.restricted.guards import guarded_getattr, guarded_vars, plain_text
+from elf_pysandbox_worker.restricted.untouched import mro_of
 
 
 def attrgetter(attr: str, /, *attrs: str) -> Callable[[Any], Any]:
@@ -156,21 +159,34 @@ def formatter_class() -> type[Formatter]:
 def getmembers(object: Any, predicate: Callable[[Any], Any] | None = None) -> list[tuple[str, Any]]:
     """Return what `inspect.getmembers` does, without what tools may not read.
 
-    The real one takes from the dict of a class what `getattr` refuses.
+    The real one takes from the dict of a class what `getattr` refuses, by keys that compare as `__dir__` wants.
     """
-    import inspect
-
-    found = []
-    for given, real in inspect.getmembers(object):
-        name = plain_text(given)
+    bases = mro_of(object) if issubclass(type(object), type) else ()  # whatever a metaclass says of them
+    listed = [plain_text(name) for name in dir(object)]
+    if bases:
+        virtual = [items for base in object.__bases__ for items in guarded_vars(base).items()]
+        listed += [plain_text(name) for name, value in virtual if isinstance(value, DynamicClassAttribute)]
+    found: list[tuple[str, Any]] = []
+    seen: set[str] = set()
+    for name in listed:
         try:
-            value = real if names.decide(name) == names.PLAIN else guarded_getattr(object, name)
-        except AttributeError:
+            value = guarded_getattr(object, name)
+            in_class = name in seen
+        except DeniedAttribute:
             continue
+        except AttributeError:
+            in_class = True
+        if in_class:
+            spaces = [space for space in map(guarded_vars, bases) if name in space]
+            if not spaces:
+                continue
+            value = spaces[0][name]
+        seen.add(name)
         # What stands in for a slot is a function, which the slot is not.
+        real = value if names.decide(name) == names.PLAIN else getattr(object, name, None)
         if predicate is None or (value is real and predicate(value)):
             found.append((name, value))
-    return found
+    return sorted(found, key=lambda pair: pair[0])
 
 
 class catch_warnings:  # noqa: N801 - the library's name
@@ -182,13 +198,17 @@ class catch_warnings:  # noqa: N801 - the library's name
         import warnings
 
         options.pop("module", None)
-        self.__globals__ = warnings.catch_warnings(**options)
+        # Not by attribute: a subclass may have a `__setattr__`, and the real class another subclass.
+        _caught.__set__(self, warnings.catch_warnings(**options))
 
     def __enter__(self) -> Any:
-        return self.__globals__.__enter__()
+        return _caught.__get__(self).__enter__()
 
     def __exit__(self, *exc_info: Any) -> None:
-        self.__globals__.__exit__(*exc_info)
+        _caught.__get__(self).__exit__(*exc_info)
+
+
+_caught: Any = catch_warnings.__dict__["__globals__"]
 
 
 REPLACED: dict[str, dict[str, Any]] = {

@@ -11,8 +11,8 @@ from elf_pysandbox_worker.restricted.diagnostics import DeniedAttribute, DeniedN
 from elf_pysandbox_worker.restricted.sealed import seal
 
 
-def _hidden(key: Any) -> bool:
-    return isinstance(key, str) and (key in names.RESERVED_VARIABLES or names.GUARD_OPEN in key)
+def _hidden(key: str) -> bool:
+    return key in names.RESERVED_VARIABLES or names.GUARD_OPEN in key
 
 
 @seal
@@ -32,9 +32,12 @@ class ModuleNamespace:
     update, setdefault = MutableMapping.update, MutableMapping.setdefault
 
     def __getitem__(self, key: str) -> Any:
-        if _hidden(key):
-            raise KeyError(key)
-        return _behind(self)[key]
+        if not issubclass(type(key), str):
+            raise KeyError(key)  # an object of the caller's could be equal to any name
+        text = str.__str__(key)
+        if _hidden(text):
+            raise KeyError(text)
+        return _behind(self)[text]
 
     def __setitem__(self, key: str, value: Any) -> None:
         _behind(self)[_writable(key)] = value
