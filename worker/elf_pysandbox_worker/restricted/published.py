@@ -213,6 +213,7 @@ WITHHELD: Final[dict[str, str]] = {
 
 SEALED_MODULES: Final = (
     "abc",
+    "ast",
     "collections.abc",
     "contextlib",
     "dataclasses",

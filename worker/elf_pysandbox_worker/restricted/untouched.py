@@ -1,7 +1,8 @@
 """The classes that the checker is made of, held against what they were before tool code ran.
 
 Tools have the real classes of `ast`, and whoever holds a class may change it: `ast.Call._fields = ()` would hide the
-arguments of every call from the next check.
+arguments of every call from the next check. In a confined process they are sealed before tool code runs, as another
+thread could change them in the middle of a check; this holds where they are not.
 """
 
 from __future__ import annotations
