@@ -226,7 +226,8 @@ SEALED_MODULES: Final = (
     "types",
     "typing",
 )
-"""Modules whose classes cannot be changed: the machinery that other classes and the library's own code are made of.
+"""Modules whose classes cannot be changed: the machinery that other classes and the library's own code are made of, and
+the check of later source (`ast.Call._fields = ()` would hide the arguments of every call from it).
 
 Not those that programs do change, such as `logging.Logger` and `json.JSONEncoder`.
 """
