@@ -144,6 +144,7 @@ def load_restricted(name: str, files: dict[str, pathlib.Path]) -> dict[str, Any]
         def _run(self, module: types.ModuleType, file: SourceFile) -> None:
             space = namespace_of(module)
             space["__spec__"].loader = sys.meta_path[0]
+            space["__spec__"]._uninitialized_submodules = []  # plain code imports by the import system
             try:
                 super()._run(module, file)
             except PolicyDenied:
