@@ -108,7 +108,7 @@ def _look_at_own() -> Interpreter:
 
 
 def _origin_of(name: str) -> str:
-    """Return where a module of a top-level name lies; as `importlib.util.find_spec`, which takes longer to import.
+    """Return where a module of a top-level name lies.
 
     Raises
     ------
@@ -118,14 +118,22 @@ def _origin_of(name: str) -> str:
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__:
         return loaded.__file__
+    spec = spec_of(name)
+    if spec is None:
+        raise ConfigurationError(
+            f"{name} is not on the path of this interpreter ({sys.executable}); install it: pip install {name}"
+        )
+    return spec.origin or ""
+
+
+def spec_of(name: str, path: Any = None, *, without: object = None) -> Any:
+    """Ask the finders of the import system, but one; as `importlib.util.find_spec`, which takes longer to import."""
     for finder in sys.meta_path:
         find: Any = getattr(finder, "find_spec", None)  # the import system passes over those that have none
-        spec = None if find is None else find(name, None)
+        spec = None if find is None or finder is without else find(name, path)
         if spec is not None:
-            return spec.origin or ""
-    raise ConfigurationError(
-        f"{name} is not on the path of this interpreter ({sys.executable}); install it: pip install {name}"
-    )
+            return spec
+    return None
 
 
 def interpreter_at(python: str) -> Interpreter:

@@ -8,7 +8,7 @@ import sys
 
 from elf_pysandbox._errors import ConfigurationError, ModuleLoadError, PoolClosedError
 from elf_pysandbox._host.launch import Launched, launch
-from elf_pysandbox._interpreter import Interpreter, interpreter_at, own_interpreter
+from elf_pysandbox._interpreter import Interpreter, interpreter_at, own_interpreter, spec_of
 from elf_pysandbox._limits import Limits
 from elf_pysandbox._policy import Policy
 
@@ -434,16 +434,12 @@ class _OnceImported:
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Find that module as the others do, to be loaded by this."""
-        if name != "concurrent.futures" or self not in sys.meta_path:
+        """Find that module as the others do, to be loaded by this; to ask where it is does not import it."""
+        if name != "concurrent.futures":
             return None
-        sys.meta_path.remove(self)
-        from importlib.util import find_spec
-
-        spec = find_spec(name)
-        if spec is not None and spec.loader is not None:
-            self._loader: Any = spec.loader
-            spec.loader = self  # type: ignore[assignment]
+        spec = spec_of(name, path, without=self)
+        if spec is not None:
+            self._loader, spec.loader = spec.loader, self
         return spec
 
     def create_module(self, spec: Any) -> Any:
@@ -454,6 +450,8 @@ class _OnceImported:
         """Let its own loader do it, whose it is from now on."""
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
         _become_executor()
 
 

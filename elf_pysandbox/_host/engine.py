@@ -71,9 +71,8 @@ class Engine:
         self._closing = threading.RLock()
         self._closes = self._over = False
         self.owner = os.getpid()
-        self.closed = self.forgotten = (
-            False  # the second: in a forked child: everything here is another process's
-        )
+        self.closed = False
+        self.forgotten = False  # in a forked child: everything here is another process's
         self.why_closed = "this pool was shut down; make a new one"
         self.calls: Counter[str] = Counter()
         self.restarts = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 import stat
 import tempfile
@@ -46,6 +47,15 @@ def read(path: object) -> Callable[[], object]:
 
 def open_with(path: object, flags: int) -> Callable[[], object]:
     return lambda: os.close(os.open(str(path), flags))
+
+
+def share_memory_by_a_device() -> None:
+    """Map /dev/zero shared: memory that all which is forked afterwards has in common."""
+    descriptor = os.open("/dev/zero", os.O_RDWR)
+    try:
+        mmap.mmap(descriptor, 4096, mmap.MAP_SHARED).close()
+    finally:
+        os.close(descriptor)
 
 
 def follow_a_link() -> None:
@@ -107,6 +117,7 @@ ATTACKS = [
         "read an attribute by a descriptor that asks for no right", read_attribute_without_right,
         {"mount_namespace": errno.ENOENT, "seccomp": errno.EPERM}, changes=GRANTS,
     ),
+    Attack("share memory by a device", share_memory_by_a_device, FILES, changes=GRANTS),
     Attack("climb out with dots", read(GRANTED / ".." / "hidden" / "file"), FILES, changes=GRANTS),
     Attack("follow a planted link", follow_a_link, FILES, changes=WRITING),
     Attack(

@@ -44,6 +44,8 @@ def test_a_pool_is_an_executor_from_the_moment_on_in_which_anybody_could_ask():
         "import sys; from elf_pysandbox import SandboxPool\n"
         "with SandboxPool(1) as pool:\n"
         "    assert 'concurrent.futures' not in sys.modules\n"
+        "    import importlib.util\n"
+        "    assert importlib.util.find_spec('concurrent.futures').origin.endswith('__init__.py')\n"
         "    import concurrent.futures\n"
         "    assert isinstance(pool, concurrent.futures.Executor)\n"
         "    assert issubclass(SandboxPool, concurrent.futures.Executor)\n"

@@ -2,7 +2,7 @@
 
 Decided here and nowhere else: what the tool's file tree looks like. Granted paths appear where they are
 outside, read-only unless granted for writing; a symbolic link on the way to one is made again, so that every
-granted path resolves as it does outside. There is no /proc, no /sys, no /tmp, no /dev/shm; /dev has four
+granted path resolves as it does outside. There is no /proc, no /sys, no /tmp, no /dev/shm; /dev has three
 harmless devices.
 """
 
@@ -18,7 +18,8 @@ from elf_pysandbox_worker.isolation.errors import Missing, Unavailable
 from elf_pysandbox_worker.isolation.grants import below
 from elf_pysandbox_worker.wire.messages import Confinement
 
-DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+# Not /dev/zero: mapped and shared, it is memory in which a module could keep what one call leaves for the next.
+DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
 SCRATCH_ROOT = "/scratch"
 
 # Directories and links on the way to the grants; a tree that needs more is not a sensible grant.
