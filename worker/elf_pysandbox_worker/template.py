@@ -25,7 +25,7 @@ import time
 from _socket import socket, socketpair
 from collections import deque
 
-from elf_pysandbox_worker import isolation, life, loading, serving, state
+from elf_pysandbox_worker import hugetext, isolation, life, loading, serving, state
 from elf_pysandbox_worker.channel import Channel
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire.messages import (
@@ -133,7 +133,7 @@ class _Forker:
         stock, wake, left_behind, no_wait = (
             self._channel.descriptors, self._wake_read, self._left_behind, os.WNOHANG,
         )  # fmt: skip
-        reserved, slot, index = self._reserved, -1, 0
+        reserved, slot, index, settled = self._reserved, -1, 0, False
         self._hear()  # what came along with the bundle
         while True:
             while len(alive) < self._target and stock and (slots is None or slots):
@@ -167,6 +167,9 @@ class _Forker:
                     os.read(wake, 4096)
                 except BlockingIOError:
                     pass
+                if not settled:
+                    settled = True
+                    hugetext.settle()  # not before: the first call was in a hurry
                 while alive:
                     pid, status = wait(-1, no_wait)
                     if pid == 0:

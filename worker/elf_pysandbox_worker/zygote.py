@@ -13,7 +13,7 @@ import os
 import sys
 from _socket import socket
 
-from elf_pysandbox_worker import keeper, loading
+from elf_pysandbox_worker import hugetext, keeper, loading
 from elf_pysandbox_worker.channel import Channel
 from elf_pysandbox_worker.isolation import seccomp
 from elf_pysandbox_worker.wire.messages import Prepare, ToZygote
@@ -41,7 +41,8 @@ def main(control_fd: int) -> None:
 
 
 def _prepare(profile: str) -> None:
-    """Import once what each template of this profile would import for itself: time, and memory that they now share."""
+    """Do once what each template of this profile would do for itself: time, and memory that they now share."""
+    hugetext.settle()
     seccomp.assemble()
     try:
         loading.prepare(profile)

@@ -1,0 +1,139 @@
+"""The interpreter's code moves into huge pages unnoticed, or stays where it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from elf_pysandbox import SandboxPool
+
+_ROOTS = [str(Path(__file__).parents[2] / "worker"), str(Path(msgspec.__file__).parents[1])]
+_KERNEL = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+_START = """
+import sys; sys.path.extend(sys.argv[1:])
+import ctypes, hashlib, os, threading
+from elf_pysandbox_worker import hugetext
+from elf_pysandbox_worker.isolation import bpf, libc, no_new_privs, seccomp, syscalls
+from pathlib import Path
+maps = lambda: [line for line in Path("/proc/self/maps").read_text().splitlines() if "ython" in line]
+"""
+
+needs_huge_pages = pytest.mark.skipif(
+    os.uname().machine != "x86_64"
+    or _KERNEL < (6, 1)
+    or not Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size").exists(),
+    reason="code is moved on x86-64 only, with MADV_COLLAPSE",
+)
+
+
+def _run(code: str) -> str:
+    command = [sys.executable, "-I", "-S", "-c", _START + textwrap.dedent(code), *_ROOTS]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _huge_and_executable(smaps: str) -> int:
+    """Return how many KiB of executable anonymous huge pages a process has (proc_pid_smaps(5))."""
+    found, executable = 0, False
+    for line in smaps.splitlines():
+        key, *rest = line.split()
+        if not key.endswith(":"):
+            executable = "r-xp" in rest
+        elif executable and key == "AnonHugePages:":
+            found += int(rest[0])
+    return found
+
+
+@needs_huge_pages
+def test_code_that_was_moved_has_its_addresses_and_contents_and_runs_on_in_threads_and_forks() -> None:
+    printed = _run("""
+        def contents():
+            start, end = place
+            return hashlib.sha256(ctypes.string_at(start, end - start)).hexdigest()
+        def work():
+            while not done.is_set():
+                counted[0] += sum(map(int, "123")) == 6
+        place, done, counted = hugetext._code(), threading.Event(), [0]
+        before = contents()
+        thread = threading.Thread(target=work); thread.start()
+        moved = hugetext.settle()
+        done.set(); thread.join()
+        try:
+            {}["missing"]
+        except KeyError as error:
+            caught = str(error)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(sorted([3, 1, 2])[2])
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(moved, contents() == before, counted[0] > 0, caught, status, hugetext.settle())
+        print(Path("/proc/self/smaps").read_text())
+    """)
+    said, _, smaps = printed.partition("\n")
+    moved, *rest = said.split()
+    assert rest == ["True", "True", "'missing'", "3", "0"]
+    assert int(moved) > 0
+    assert _huge_and_executable(smaps) * 1024 == int(moved)
+
+
+@pytest.mark.parametrize(
+    "obstacle",
+    [
+        pytest.param(
+            "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 24, -1))", id="no room in memory"
+        ),
+        pytest.param("deny('mprotect')", id="memory that must not become executable"),
+        pytest.param("deny('mremap')", id="memory that must not be moved"),
+        pytest.param("deny('madvise')", id="no huge pages"),
+    ],
+)
+def test_code_that_cannot_be_moved_stays_where_it_is(obstacle: str) -> None:
+    printed = _run(f"""
+        def deny(name):
+            program = bpf.Program()
+            program.load(bpf.NUMBER)
+            program.equal(syscalls.NUMBERS[name], then="deny")
+            program.allow()
+            program.label("deny")
+            program.fail(1)
+            libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+            seccomp.load(program.assemble())
+        hugetext._code(), maps()
+        {obstacle}
+        before = maps()
+        print(hugetext.settle(), maps() == before, len(before) > 1)
+    """)
+    assert printed == "0 True True"
+
+
+@needs_huge_pages
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a template")
+@pytest.mark.parametrize(
+    ("max_templates", "expected"),
+    [
+        # The first template was forked before the zygote had the time; that is never asked for another one here.
+        pytest.param(1, {"zygote": False, "templates": [True]}, id="the template by itself"),
+        pytest.param(8, {"zygote": True, "templates": [True, True]}, id="the zygote for those to come"),
+    ],
+)
+def test_after_the_first_call_the_interpreter_lies_in_huge_pages(
+    tmp_path: Path, max_templates: int, expected: dict[str, object]
+) -> None:
+    (tmp_path / "tool.py").write_text("def one(): return 1")
+    deadline = time.monotonic() + 30
+    with SandboxPool(1, max_templates=max_templates) as pool:
+        found: dict[str, object] = {}
+        while found != expected:
+            assert time.monotonic() < deadline, found
+            # The host waits for none of it: it is looked at until it is so.
+            assert pool.call(f"{tmp_path}/tool.py:one") == 1
+            smaps = [Path(f"/proc/{pid}/smaps").read_text() for pid in pool.process_ids()]
+            zygote, *templates = (_huge_and_executable(text) > 0 for text in smaps)
+            found = {"zygote": zygote, "templates": templates}
