@@ -164,7 +164,7 @@ class _Forker:
                     self._hear()
                     continue
                 try:
-                    os.read(wake, 4096)
+                    os.read(wake, 64)  # so few that they come from the interpreter's own allocator
                 except BlockingIOError:
                     pass
                 if not settled:
