@@ -26,6 +26,7 @@ from elf_pysandbox._host.processes import allow_descriptors
 from elf_pysandbox._host.route import Route
 from elf_pysandbox._host.submitted import Deadlines, Submitted
 from elf_pysandbox._host.templates import Template
+from elf_pysandbox._host.watchdog import Watchdog
 from elf_pysandbox._host.zygotes import Zygote
 from elf_pysandbox._outcome import Event, ItemEvent, Outcome, OutputEvent
 from elf_pysandbox._results import outcome_of, unpack_item
@@ -124,6 +125,7 @@ class Calls:
         self.closing = False
         self.pending: set[CallFuture] = set()
         self._deadlines = Deadlines(self.engine.supervisor)
+        self._watchdog = Watchdog(self.engine.supervisor)
         _all.add(self)
         # A channel and a pidfd for each worker, and as many again while they are replaced.
         allow_descriptors(4 * max_workers + 256)
@@ -166,6 +168,7 @@ class Calls:
             yield prepared
             return
         wait = BlockingWait(self.engine, prepared.make)
+        self._watchdog.watch(wait.flight)
         try:
             wait.begin()
             while wait.ending is None:
@@ -174,6 +177,7 @@ class Calls:
                 wait.step()
             yield from events
         finally:
+            self._watchdog.forget(wait.flight)
             if wait.ending is None:
                 leave(wait.flight)
         yield outcome_of(wait.ending, prepared.call_id)
@@ -185,7 +189,12 @@ class Calls:
         prepared = self._prepare(request)
         if isinstance(prepared, Outcome):
             return prepared
-        return outcome_of(await AsyncWait(self.engine, prepared.make).run(), prepared.call_id)
+        wait = AsyncWait(self.engine, prepared.make)
+        self._watchdog.watch(wait.flight)
+        try:
+            return outcome_of(await wait.run(), prepared.call_id)
+        finally:
+            self._watchdog.forget(wait.flight)
 
     async def astream(self, request: Request) -> AsyncIterator[Event]:
         """Make a call and yield its events in the running loop, the outcome last."""
@@ -197,6 +206,7 @@ class Calls:
             yield prepared
             return
         wait = AsyncWait(self.engine, prepared.make)
+        self._watchdog.watch(wait.flight)
         try:
             wait.begin()
             while wait.ending is None:
@@ -206,6 +216,7 @@ class Calls:
             while events:
                 yield events.popleft()
         finally:
+            self._watchdog.forget(wait.flight)
             if wait.ending is None:
                 leave(wait.flight)
         yield outcome_of(wait.ending, prepared.call_id)

@@ -144,9 +144,22 @@ def interpreter_at(python: str) -> Interpreter:
     ConfigurationError
         It does not run, or lacks what the confined side needs.
     """
+    if not isinstance(python, str):
+        raise ConfigurationError(f"python must be the path of an interpreter, not {python!r}")
     if python in (sys.executable, ""):
         return own_interpreter()
     return _remembered(python, lambda: _ask(python))
+
+
+def _why(error: Exception) -> str:
+    """Say what went wrong, without the program that it was given."""
+    code = getattr(error, "returncode", None)
+    if code is not None:
+        said = str(getattr(error, "stderr", "")).strip()[-120:].splitlines()
+        return f"it ended with exit code {code}" + (f" ({said[-1]})" if said else "")
+    if hasattr(error, "timeout"):
+        return f"it did not end within {error.timeout} s"
+    return "it printed no JSON: is it a Python?" if isinstance(error, ValueError) else str(error)
 
 
 def _ask(python: str) -> Interpreter:
@@ -159,7 +172,7 @@ def _ask(python: str) -> Interpreter:
         )
         told = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise ConfigurationError(f"the interpreter {python!r} does not run: {error}") from None
+        raise ConfigurationError(f"the interpreter {python!r} does not run: {_why(error)}") from None
     version = tuple(told["version"])
     if not (3, 11) <= version <= (3, 13):
         raise ConfigurationError(

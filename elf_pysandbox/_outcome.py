@@ -52,9 +52,10 @@ class Usage:
     peak_memory_mb : float
         Largest resident set in MiB, as the worker reported it, or the kernel of one that the host stopped; else 0.0.
     queue_s : float
-        Seconds spent waiting for admission and for a ready worker.
+        Seconds spent waiting for admission and for a ready worker, beyond `load_s`.
     load_s : float
-        Seconds this call waited for its tool's template to load.
+        Seconds this call waited for its tool's template to start and to import the tool's module; 0.0 of most calls, as
+        it is loaded once.
     """
 
     wall_s: float = 0.0

@@ -10,7 +10,7 @@ from elf_pysandbox._records import field, record
 
 TYPE_CHECKING = False  # see `_records`
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Literal
 
     Profile = Literal["restricted", "native", "trusted"]
@@ -150,10 +150,7 @@ class Policy:
                 "Policy", "profile", f"must be one of {', '.join(_PROFILES)}, not {self.profile!r}"
             )
         for name in ("allowed_imports", "env"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not all(isinstance(item, str) and item for item in value):
-                raise ConfigurationError.about("Policy", name, f"must be a tuple of names, not {value!r}")
-            object.__setattr__(self, name, tuple(value))
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
         for item in self.allowed_imports:
             if not all(part.isidentifier() for part in item.split(".")):
                 raise ConfigurationError.about(
@@ -188,6 +185,19 @@ class Policy:
     def layer_modes(self) -> dict[str, LayerMode]:
         """Return the mode of every layer: the defaults with this policy's overrides."""
         return {**DEFAULT_LAYERS, **self.layers}
+
+
+def _names(field: str, value: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that a field of a policy was given."""
+    try:
+        names = None if isinstance(value, str) else tuple(value)  # to look at a generator uses it up
+    except TypeError:
+        names = None
+    if names is None or not all(isinstance(item, str) for item in names):
+        raise ConfigurationError.about("Policy", field, f"must be a tuple of names, not {value!r}")
+    if "" in names:
+        raise ConfigurationError.about("Policy", field, "holds an empty name")
+    return names
 
 
 def _is_mapping(value: object) -> bool:

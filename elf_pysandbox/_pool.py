@@ -81,9 +81,12 @@ class SandboxPool(Executor):
             ("max_templates", max_templates),
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < (name != "max_queued"):
-                raise ConfigurationError(f"{name} must be a whole number of 1 or more, not {value!r}")
-        interpreter = interpreter_at(python) if python else own_interpreter()
-        self._configure(policy or Policy(), limits or Limits(), interpreter)
+                least = int(name != "max_queued")
+                raise ConfigurationError(f"{name} must be a whole number of {least} or more, not {value!r}")
+        interpreter = own_interpreter() if python is None else interpreter_at(python)
+        self._configure(
+            Policy() if policy is None else policy, Limits() if limits is None else limits, interpreter
+        )
         launched = _launch_early(interpreter)
         zygote: Zygote | None = None
         template: Template | None = None
@@ -131,8 +134,11 @@ class SandboxPool(Executor):
     ) -> SandboxPool:
         """Return a view on this pool with other options; it shares workers, queue and life with it."""
         view = SandboxPool.__new__(type(self))
-        interpreter = interpreter_at(python) if python else self._interpreter
-        view._configure(policy or self._policy, limits or self._limits, interpreter)
+        view._configure(
+            self._policy if policy is None else policy,
+            self._limits if limits is None else limits,
+            self._interpreter if python is None else interpreter_at(python),
+        )
         view._calls = self._calls
         view._finalizer = self._finalizer
         return view

@@ -29,7 +29,7 @@ _HINTS = 10  # as many as an honest worker tells
 _layer_states: dict[int, tuple[Any, tuple[LayerState, ...]]] = {}
 
 
-def outcome_of(ending: Ending, call_id: int, load_s: float = 0.0) -> Outcome:
+def outcome_of(ending: Ending, call_id: int) -> Outcome:
     """Return the outcome of an ended flight; a value that does not decode makes it `crashed`."""
     status, value = ending.status, None
     error: Exception | None = None
@@ -55,7 +55,7 @@ def outcome_of(ending: Ending, call_id: int, load_s: float = 0.0) -> Outcome:
             _figure(ending.usage.cpu_s),
             _figure(ending.usage.peak_memory_mb),
             ending.queue_s,
-            load_s,
+            ending.load_s,
         ),
         layers=_layers_of(ending.layers),
         retryable=status in RETRYABLE and ending.refused is None,

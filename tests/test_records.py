@@ -184,6 +184,14 @@ def test_a_policy_is_copied() -> None:
     )
 
 
+@pytest.mark.parametrize("field", ["allowed_imports", "env"])
+def test_names_of_a_policy_come_from_any_iterable_and_from_nothing_else(field: str) -> None:
+    assert getattr(Policy(**{field: (name for name in ["numpy", "HOME"])}), field) == ("numpy", "HOME")
+    for value in (None, 3, "numpy", [1], b"numpy", [""]):
+        with pytest.raises(ConfigurationError, match=f"Policy.{field}"):
+            Policy(**{field: value})
+
+
 def test_a_dataclass_may_derive_from_a_record() -> None:
     @dataclasses.dataclass(frozen=True)
     class Wider(Limits):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from elf_pysandbox._host import processes
 from elf_pysandbox_worker.wire.messages import EXIT_MEMORY, ErrorData, LayerReport, Refused, UsageData
 
 _LARGEST_STATUS = 0xFFFF  # of wait(2); the template's word, and what it runs is hostile
@@ -69,6 +70,18 @@ def copy_of(verdict: Ending) -> Ending:
         error=verdict.error,
         refused=verdict.refused,
         settings=verdict.settings,
+    )
+
+
+def over_time(limits: HostLimits) -> Ending:
+    """Return how a call over its wall time ends."""
+    return Ending("timeout", f"the call ran longer than wall_s={limits.wall_s:g} s and was killed")
+
+
+def usage_of(pidfd: int, known: UsageData) -> UsageData:
+    """Return what the process of a stopped call has used, as the kernel tells it, and at least what is known."""
+    return UsageData(
+        processes.cpu_seconds(pidfd) or known.cpu_s, processes.peak_memory_mb(pidfd) or known.peak_memory_mb
     )
 
 

@@ -101,7 +101,7 @@ class Engine:
             elif len(self._queue) < self.max_queued:
                 self._queue.append(flight)
             else:
-                flight.reject(f"max_queued={self.max_queued} calls are waiting already")
+                flight.refuse("rejected", f"max_queued={self.max_queued} calls are waiting already")
         return flight.advance()
 
     def claim(self, flight: Flight) -> bool:
@@ -197,7 +197,7 @@ class Engine:
                     template = self._start_template(route)
                 except OSError as error:
                     advice = RAISE_LIMIT if error.errno in _OUT_OF_DESCRIPTORS else ""
-                    flight.fail(f"no template could be started: {error}{advice}")
+                    flight.refuse("fault", f"no template could be started: {error}{advice}")
                     return None
             route.template = template
             template.waiting.add(flight)
@@ -400,7 +400,7 @@ class Engine:
     def template_loaded(self, template: Template) -> None:
         """Take note that a template serves; the next blank one is started when its first call ended, or lasts."""
         with self._lock:
-            template.loaded, template.heard_at = True, time.monotonic()
+            template.take_note_of_load()
             flights = list(template.waiting)
         for flight in flights:
             flight.notify()

@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from elf_pysandbox._host import processes
-from elf_pysandbox._host.endings import Ending, HostLimits, Packed, copy_of, ending_of, over_cpu
+from elf_pysandbox._host import endings, processes
+from elf_pysandbox._host.endings import Ending, HostLimits, Packed
 from elf_pysandbox_worker import state
 from elf_pysandbox_worker.wire.decode import decode_from_worker
 from elf_pysandbox_worker.wire.errors import WireError
@@ -31,7 +31,6 @@ from elf_pysandbox_worker.wire.messages import (
     Output,
     Ready,
     Result,
-    UsageData,
     encode,
 )
 
@@ -87,8 +86,8 @@ class Flight:
 
     __slots__ = (
         "_attempts", "_born", "_ending", "_items", "_items_bytes", "_leased_at", "_limits", "_output", "_output_bytes",
-        "_reader", "_reason", "_sent_at", "_stalls", "_unread", "_unsent", "admitted", "call_id", "channel", "deadline",
-        "detach", "engine", "lock", "notify", "phase", "pieces", "route", "sink", "template",
+        "_overdue", "_reader", "_reason", "_sent_at", "_stalls", "_unread", "_unsent", "admitted", "call_id", "channel",
+        "deadline", "detach", "engine", "lock", "notify", "phase", "pieces", "route", "sink", "template",
     )  # fmt: skip
 
     def __init__(
@@ -124,6 +123,7 @@ class Flight:
         self._attempts = self._unread = self._stalls = 0
         self._leased_at = self._born
         self._reason = ""
+        self._overdue: Ending | None = None  # what to tell once all that the killed worker said is taken in
         self._ending: Ending | None = None
 
     # -- what a driver waits for ----------------------------------------------------------------------
@@ -179,6 +179,19 @@ class Flight:
         with self.lock:
             return self._settle(Ending("cancelled", reason))
 
+    def ends_not_before(self) -> float:
+        """Return when the time of the call is over, or would be were it sent now."""
+        began = self._sent_at if self.phase in (RUNNING, SETTLED) else time.monotonic()
+        return began + self._limits.wall_s
+
+    def kill_overdue(self) -> None:
+        """End the process of a call that is over its time; what it has said before is still to be taken in."""
+        with self.lock:
+            if self.phase == RUNNING and self.channel is not None and self._overdue is None:
+                self._overdue = endings.over_time(self._limits)
+                self._overdue.usage = endings.usage_of(self.channel.pidfd, self._overdue.usage)
+                processes.kill(self.channel.pidfd)
+
     def process_gone(self) -> None:
         """Take note that the worker process ended; what it sent before is still taken in first."""
         with self.lock:
@@ -202,15 +215,10 @@ class Flight:
         """Whether the call has been sent."""
         return self.phase in (RUNNING, DYING) and self.channel is not None
 
-    def reject(self, reason: str) -> None:
-        """End a flight that cannot be admitted."""
+    def refuse(self, status: str, reason: str) -> None:
+        """End a flight that goes no further: `rejected`, or `fault` if the sandbox itself failed."""
         with self.lock:
-            self._settle(Ending("rejected", reason))
-
-    def fail(self, reason: str) -> None:
-        """End a flight for which the sandbox itself failed."""
-        with self.lock:
-            self._settle(Ending("fault", reason))
+            self._settle(Ending(status, reason))
 
     def _step(self) -> bool:
         """Make one move; return whether another may be possible at once."""
@@ -241,7 +249,7 @@ class Flight:
         if before is not None and before.stall is not None:
             self._stalls += 1
             if self._stalls >= _STALLS:
-                self._settle(copy_of(before.stall))
+                self._settle(endings.copy_of(before.stall))
                 return False
         template = self.engine.template_for(self.route, self)
         if template is None:
@@ -481,14 +489,12 @@ class Flight:
             return False
         limits, wall_end = self._limits, self._sent_at + self._limits.wall_s
         if now >= wall_end:
-            self._stop(
-                Ending("timeout", f"the call ran longer than wall_s={limits.wall_s:g} s and was killed")
-            )
+            self._stop(endings.over_time(limits))
             return False
         assert self.channel is not None
         used = processes.cpu_seconds(self.channel.pidfd)
         if used is not None and used >= limits.cpu_s:
-            self._stop(over_cpu(limits))
+            self._stop(endings.over_cpu(limits))
             return False
         left = limits.cpu_s - (used or 0.0)
         # Threads can spend it faster than the wall clock runs, hence the half; the kernel's own limit is
@@ -499,6 +505,8 @@ class Flight:
     def _lost_before_start(self) -> bool:
         """The worker died before its call began: no harm done, take the next one."""
         if self.phase == RUNNING:
+            if self._overdue is not None:
+                return self._die("")
             self._unread += 1
             if self._unread > _UNREAD:
                 # Not an accident: reading this call is what ends a worker.
@@ -519,7 +527,10 @@ class Flight:
         return True
 
     def _die(self, reason: str) -> bool:
-        """The worker is gone and the call had begun: ask its template how it ended."""
+        """The worker is gone and the call had begun: ask its template how it ended, unless it was killed from here."""
+        if self._overdue is not None:
+            self._settle(self._overdue)
+            return False
         self.phase = DYING
         self._reason = reason
         self.deadline = time.monotonic() + _VERDICT_S
@@ -535,7 +546,7 @@ class Flight:
             return False
         if self.channel is None:
             if template.verdict is not None and template.verdict.status != "killed":
-                self._settle(copy_of(template.verdict))
+                self._settle(endings.copy_of(template.verdict))
                 return False
             if template.ended or (template.loaded and not template.deaf and not template.process_gone()):
                 return self._start()
@@ -552,17 +563,22 @@ class Flight:
     def told_end(self, wait_status: int) -> None:
         """Settle with the worker's wait status, as its template tells it (supervisor only)."""
         with self.lock:
-            self._settle(ending_of(wait_status, self._limits))
+            self._settle(endings.ending_of(wait_status, self._limits))
 
     def _stop(self, ending: Ending) -> None:
-        """End a call that runs on; the worker has told nothing of what it used, so the kernel is asked."""
+        """End a call that runs on; its worker has told nothing of what it used, so the kernel is asked."""
         channel = self.channel
         if self.phase == RUNNING and channel is not None and channel.pidfd >= 0:
-            ending.usage = UsageData(
-                processes.cpu_seconds(channel.pidfd) or ending.usage.cpu_s,
-                processes.peak_memory_mb(channel.pidfd) or 0.0,
-            )
+            ending.usage = endings.usage_of(channel.pidfd, ending.usage)
         self._settle(ending)
+
+    def _waited_for_load(self, until: float) -> float:
+        """Return how many seconds of the wait until then went into the loading of the tool's template."""
+        template = self.template
+        if template is None or not template.load_began:
+            return 0.0
+        done = template.loaded_at or until
+        return max(min(done, until) - max(self._born, template.load_began), 0.0)
 
     def _settle(self, ending: Ending) -> bool:
         """End the flight exactly once; False when somebody was faster."""
@@ -571,8 +587,10 @@ class Flight:
             return False
         now = time.monotonic()
         sent = self._sent_at > self._born
+        waited_to = self._sent_at if sent else now
         ending.wall_s = now - self._sent_at if sent else 0.0
-        ending.queue_s = (self._sent_at if sent else now) - self._born
+        ending.load_s = self._waited_for_load(waited_to)
+        ending.queue_s = waited_to - self._born - ending.load_s
         ending.items = self._items
         ending.output = self._output
         if self.template is not None:

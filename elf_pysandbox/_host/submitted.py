@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import select
-import threading
-import time
 from collections.abc import Callable
 
+from elf_pysandbox._host.alarm import Alarm
 from elf_pysandbox._host.endings import Ending
 from elf_pysandbox._host.engine import Engine
 from elf_pysandbox._host.flight import Flight
 from elf_pysandbox._host.supervisor import Supervisor
 
-_SCAN_GAP_S = 0.001
-
 
 class Deadlines:
-    """One timer for all flights of the supervisor: scanned when the nearest deadline is due."""
+    """The clocks of all flights of the supervisor."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._lock = threading.Lock()
-        self._next = float("inf")
+        self._alarm = Alarm(supervisor, self._scan)
+        self.note = self._alarm.note
         self.active: set[Submitted] = set()
         supervisor.at_stop = self._cancel_all
 
-    def note(self, deadline: float) -> None:
-        """Make sure that there is a scan at this time or earlier."""
-        with self._lock:
-            if deadline < self._next:
-                self._next = deadline
-                self._supervisor.at(deadline, self._scan)
-
-    def _scan(self) -> None:
-        now = time.monotonic()
-        with self._lock:
-            if now < self._next:
-                return  # an older timer, overtaken by a nearer one
-            self._next = float("inf")
+    def _scan(self, now: float) -> float:
         # Copies: other threads add to the set meanwhile. As jobs: whoever is told of an end may take his time.
         nearest = float("inf")
         for submitted in list(self.active):
@@ -45,8 +30,7 @@ class Deadlines:
             if deadline <= now:
                 self._supervisor.run_soon(submitted.step)
             nearest = min(nearest, deadline)
-        if nearest != float("inf"):
-            self.note(max(nearest, now + _SCAN_GAP_S))
+        return nearest
 
     def _cancel_all(self) -> None:
         """End what is still under way when the supervisor stops: nobody would drive it any more."""
@@ -118,7 +102,7 @@ class Submitted:
             try:
                 self._arm()
             except (OSError, ValueError) as error:
-                self.flight.fail(f"the call cannot be waited for: {error}")
+                self.flight.refuse("fault", f"the call cannot be waited for: {error}")
                 ending = self.flight.advance()
         if ending is not None:
             self._finished = True

@@ -130,6 +130,7 @@ class Template:
         self.stall: Ending | None = None
         self.load_s = 0.0
         self.load_deadline = float("inf")
+        self.load_began = self.loaded_at = 0.0  # loaded, when both are set
         self.heard_at = 0.0  # when it loaded, or a worker of it was last found ready
         self.outbox = Outbox(self.control)
         self.given_away = False  # whether the far ends are somebody else's to close
@@ -165,7 +166,7 @@ class Template:
 
     def load(self, load: Load, load_s: float) -> None:
         """Send the bundle and a first stock; the template reads them as soon as it is confined."""
-        self.load_s = load_s
+        self.load_s, self.load_began = load_s, time.monotonic()
         self._tell(load)
         self.aim()
         self.restock()
@@ -176,6 +177,11 @@ class Template:
         if self.blank and self.load_s:
             self.load_deadline = time.monotonic() + self.load_s
         return self.load_deadline != float("inf")
+
+    def take_note_of_load(self) -> None:
+        """Note that it has loaded its module."""
+        self.loaded = True
+        self.loaded_at = self.heard_at = time.monotonic()
 
     def _tell(self, message: Any, handed: Sequence[socket.socket] = ()) -> None:
         if len(self.outbox) > _UNREAD:

@@ -239,11 +239,41 @@ def test_a_call_in_another_thread_ends_when_the_pool_is_closed():
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_workers": 0}, {"max_workers": True}, {"max_queued": -1}, {"limits": 3}]
+    "options",
+    [
+        {"max_workers": 0},
+        {"max_workers": True},
+        {"max_queued": -1},
+        {"limits": 3},
+        {"limits": 0},
+        {"policy": {}},
+        {"python": 5},
+    ],
+    ids=str,
 )
-def test_options_that_make_no_sense_are_refused_by_name(options):
+def test_options_that_make_no_sense_are_refused_by_name(native_pool, options):
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         SandboxPool(**options)
+    if options.keys() <= {"limits", "policy", "python"}:
+        with pytest.raises(ConfigurationError, match=next(iter(options))):
+            native_pool.with_options(**options)
+
+
+def test_a_program_that_is_no_python_is_refused_by_what_it_said_and_not_by_what_it_was_asked():
+    with pytest.raises(ConfigurationError, match="'/bin/false' does not run: it ended with exit code 1$"):
+        SandboxPool(1, python="/bin/false")
+    with pytest.raises(ConfigurationError, match="'/bin/true' does not run: it printed no JSON"):
+        SandboxPool(1, python="/bin/true")
+
+
+def test_the_time_in_which_a_module_loads_is_the_first_calls_and_no_waiting_in_a_queue(native_pool):
+    tool = native_pool.load_source("import time\ntime.sleep(0.3)\ndef one(): return 1", "one", name="slow")
+    first, later = native_pool.outcome(tool).usage, native_pool.outcome(tool).usage
+    assert first.load_s >= 0.3
+    assert later.load_s == 0.0
+    broken = native_pool.load_source("import time\ntime.sleep(0.3)\n1 / 0\ndef one(): return 1", "one")
+    failed = native_pool.outcome(broken)
+    assert (failed.status, failed.usage.load_s >= 0.3) == ("load_failed", True)
 
 
 def test_statistics_count_calls_by_status(native_pool):

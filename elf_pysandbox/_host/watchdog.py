@@ -1,0 +1,43 @@
+"""The wall clock of calls whose drivers have other things to do: an event loop, the reader of a stream.
+
+These take in what a call says, and so notice that its time is over, when they come to it. Its process must not run on
+until then: it is killed here, and told as what it is by the driver, after all that it has said before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from elf_pysandbox._host.alarm import Alarm
+
+if TYPE_CHECKING:
+    from elf_pysandbox._host.flight import Flight
+    from elf_pysandbox._host.supervisor import Supervisor
+
+
+class Watchdog:
+    """Kills the processes of calls over their time."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._alarm = Alarm(supervisor, self._scan)
+        self._flights: set[Flight] = set()
+
+    def watch(self, flight: Flight) -> None:
+        """Watch over a call, until `forget`."""
+        self._flights.add(flight)
+        self._alarm.note(flight.ends_not_before())
+
+    def forget(self, flight: Flight) -> None:
+        """Watch over it no more; one that is not watched is no error."""
+        self._flights.discard(flight)
+
+    def _scan(self, now: float) -> float:
+        nearest = float("inf")
+        for flight in list(self._flights):  # a copy: other threads add to it meanwhile
+            end = flight.ends_not_before()
+            if end <= now:
+                flight.kill_overdue()
+                self._flights.discard(flight)
+            else:
+                nearest = min(nearest, end)
+        return nearest

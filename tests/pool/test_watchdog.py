@@ -1,0 +1,117 @@
+"""`wall_s` holds for calls whose caller is busy: the process ends in time, and nothing that it said is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+from collections.abc import Iterator
+
+import pytest
+
+from elf_pysandbox import ItemEvent, Limits, Outcome, Policy, SandboxPool
+from elf_pysandbox._host.flight import RUNNING
+from tests.processes import descendants
+
+SOURCE = """
+def says_then_spins():
+    yield 1
+    yield 2
+    while True:
+        pass
+def spins():
+    while True:
+        pass
+def one():
+    return 1
+"""
+
+
+@pytest.fixture
+def pool() -> Iterator[SandboxPool]:
+    with SandboxPool(1, policy=Policy(profile="native"), limits=Limits(wall_s=0.5), max_templates=1) as pool:
+        yield pool
+
+
+def workers_of(pool: SandboxPool) -> set[int]:
+    _, template = pool.process_ids()
+    return descendants(template)
+
+
+def wait_for_the_end_of_one_of(pids: set[int]) -> None:
+    """Wait in this thread, which does nothing else meanwhile; others are workers to spare."""
+    poller, held = select.poll(), []
+    for pid in pids:
+        held.append(os.pidfd_open(pid))
+        poller.register(held[-1], select.POLLIN)
+    ended = poller.poll(30_000)
+    for descriptor in held:
+        os.close(descriptor)
+    assert ended
+
+
+def test_a_stream_that_is_read_too_late_has_ended_in_time_and_gives_what_came_before(
+    pool: SandboxPool,
+) -> None:
+    stream = pool.stream(pool.load_source(SOURCE, "says_then_spins"))
+    assert next(stream) == ItemEvent(1)
+    wait_for_the_end_of_one_of(workers_of(pool))  # nobody reads meanwhile
+    *items, outcome = stream
+    assert items == [ItemEvent(2)]
+    assert isinstance(outcome, Outcome)
+    assert outcome.status == "timeout"
+    assert "wall_s=0.5" in str(outcome.error)
+    assert outcome.usage.cpu_s > 0
+
+
+def test_a_call_of_an_event_loop_that_does_something_else_ends_in_time(pool: SandboxPool) -> None:
+    pool.call(pool.load_source(SOURCE, "one"))
+
+    async def main() -> Outcome:
+        task = asyncio.ensure_future(pool.aoutcome(pool.load_source(SOURCE, "spins")))
+        while pool.statistics().busy == 0 or not (workers := workers_of(pool)):
+            await asyncio.sleep(0)
+        wait_for_the_end_of_one_of(workers)  # the loop stands still
+        return await task
+
+    assert asyncio.run(main()).status == "timeout"
+    assert pool.call(pool.load_source(SOURCE, "one")) == 1
+
+
+def test_an_asynchronous_stream_whose_loop_does_something_else_ends_in_time(pool: SandboxPool) -> None:
+    async def main() -> list[object]:
+        stream = pool.astream(pool.load_source(SOURCE, "says_then_spins"))
+        assert await anext(stream) == ItemEvent(1)
+        wait_for_the_end_of_one_of(workers_of(pool))
+        return [event async for event in stream]
+
+    *items, outcome = asyncio.run(main())
+    assert items == [ItemEvent(2)]
+    assert isinstance(outcome, Outcome)
+    assert outcome.status == "timeout"
+
+
+def test_a_result_that_came_in_time_and_is_taken_in_late_counts(pool: SandboxPool) -> None:
+    tool = pool.load_source(SOURCE, "one")
+    pool.call(tool)
+
+    async def main() -> Outcome:
+        task = asyncio.ensure_future(pool.aoutcome(tool))
+        await asyncio.sleep(0)
+        (flight,) = pool._calls._watchdog._flights
+        while flight.phase != RUNNING:
+            await asyncio.sleep(0)
+        poller = select.poll()
+        poller.register(flight.descriptor, select.POLLIN)
+        assert poller.poll(30_000)  # the result is here
+        flight.kill_overdue()
+        return await task
+
+    assert asyncio.run(main()).value == 1
+
+
+def test_calls_that_ended_are_watched_no_more(pool: SandboxPool) -> None:
+    tool = pool.load_source(SOURCE, "one")
+    asyncio.run(pool.acall(tool))
+    assert [event.status for event in pool.stream(tool) if isinstance(event, Outcome)] == ["ok"]
+    assert not pool._calls._watchdog._flights
