@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from elf_pysandbox._errors import InvalidArgumentsError, ModuleLoadError, PoolClosedError
+from elf_pysandbox._errors import CallError, InvalidArgumentsError, PoolClosedError
 from elf_pysandbox._host.abandon import leave
 from elf_pysandbox._host.blocking import BlockingWait
 from elf_pysandbox._host.endings import Ending, Packed
@@ -29,6 +29,7 @@ from elf_pysandbox._host.templates import Template
 from elf_pysandbox._host.watchdog import Watchdog
 from elf_pysandbox._host.zygotes import Zygote
 from elf_pysandbox._outcome import Event, ItemEvent, Outcome, OutputEvent
+from elf_pysandbox._remembered import Remembered
 from elf_pysandbox._results import outcome_of, unpack_item
 from elf_pysandbox._tools.tool import Tool
 from elf_pysandbox_worker.wire.frames import frame
@@ -70,9 +71,9 @@ class Request(NamedTuple):
 
     Attributes
     ----------
-    route : Route or ModuleLoadError
-        Where it goes, or why the tool cannot be loaded at all.
-    tool : Tool
+    route : Route or CallError
+        Where it goes, or why there is no such tool.
+    tool : Tool or None
     op : str
         "call", or another operation on the tool.
     args, kwargs
@@ -81,8 +82,8 @@ class Request(NamedTuple):
         Options of the operation.
     """
 
-    route: Route | ModuleLoadError
-    tool: Tool
+    route: Route | CallError
+    tool: Tool | None
     op: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -119,7 +120,7 @@ class Calls:
         self.engine = Engine(max_workers, max_queued, max_templates)
         if zygote is not None:
             self.engine.adopt(zygote, template)
-        self.tools: dict[Any, Tool] = {}
+        self.tools = Remembered()
         # The face does not import what these need; it finds them here.
         self.tool_type, self.request_type = Tool, Request
         self.closing = False
@@ -234,9 +235,9 @@ class Calls:
         route, tool, op, args, kwargs, options = request
         engine, call_id = self.engine, next(_call_ids)
         if not isinstance(route, Route):
-            refusal = ModuleLoadError(str(route))
-            refusal.outcome = Outcome("load_failed", error=refusal, call_id=str(call_id))
-            return refusal.outcome
+            route.outcome = Outcome(route.status, error=route, call_id=str(call_id))
+            return route.outcome
+        assert tool is not None
         limits = route.limits
         if tool.call_options:
             options = {**tool.call_options, **options}

@@ -6,11 +6,17 @@ import itertools
 import os
 import sys
 
-from elf_pysandbox._errors import ConfigurationError, ModuleLoadError, PoolClosedError
+from elf_pysandbox._errors import (
+    ConfigurationError,
+    ModuleLoadError,
+    PoolClosedError,
+    ToolNotFoundError,
+)
 from elf_pysandbox._host.launch import Launched, launch
 from elf_pysandbox._interpreter import Interpreter, interpreter_at, own_interpreter, spec_of
 from elf_pysandbox._limits import Limits
 from elf_pysandbox._policy import Policy
+from elf_pysandbox._remembered import Remembered
 
 TYPE_CHECKING = False  # see `_records`
 if TYPE_CHECKING:
@@ -127,7 +133,7 @@ class SandboxPool(Executor):
         if not isinstance(limits, Limits):
             raise ConfigurationError(f"limits must be a Limits value, not {limits!r}")
         self._policy, self._limits, self._interpreter = policy, limits, interpreter
-        self._routes: dict[Tool, Route] = {}
+        self._routes = Remembered()
 
     def with_options(
         self, *, limits: Limits | None = None, policy: Policy | None = None, python: str | None = None
@@ -190,37 +196,37 @@ class SandboxPool(Executor):
             return target
         tools = self._calls.tools
         try:
-            found = tools.get(target)
+            found: Tool | None = tools.get(target)
         except TypeError:
             raise ConfigurationError(f"a tool, a target or a function is needed, not {target!r}") from None
-        if found is None:
-            if len(tools) >= _REMEMBERED:
-                del tools[next(iter(tools))]
-            found = tools[target] = self.load(target)
-        return found
+        if found is not None and found.is_current:
+            return found
+        # A target is read once, as a module is imported once. A live function is what it is now.
+        tool = self.load(target)
+        if tool.is_current:
+            tools.put(target, tool, tool.context.size)
+        return tool
 
     def _request(
         self, target: Any, op: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, str]
     ) -> Request:
         if self._calls.engine.closed:
             raise PoolClosedError(self._calls.engine.why_closed)
-        tool = self._tool_of(target)
-        route: Route | ModuleLoadError | None = self._routes.get(tool)
-        if route is None:
-            try:
-                route = self._new_route(tool)
-            except ModuleLoadError as error:  # a requirement that is not there; told as the call's outcome
-                route = error
-        return self._calls.request_type(route, tool, op, args, kwargs, options)
+        make = self._calls.request_type
+        try:
+            tool = self._tool_of(target)
+            route: Route = self._routes.get(tool) or self._new_route(tool)
+        except (ModuleLoadError, ToolNotFoundError) as error:
+            # Told as the call's outcome; what led there inside the sandbox is not what its caller has to read.
+            return make(error.with_traceback(None), None, op, args, kwargs, options)
+        return make(route, tool, op, args, kwargs, options)
 
     def _new_route(self, tool: Tool) -> Route:
         from elf_pysandbox._route import route_of
 
         policy, limits = tool.policy or self._policy, tool.limits or self._limits
         route = route_of(tool, policy, limits, self._calls.engine.max_workers, self._interpreter_of(tool))
-        if len(self._routes) >= _REMEMBERED:
-            del self._routes[next(iter(self._routes))]
-        self._routes[tool] = route
+        self._routes.put(tool, route, tool.context.size)
         return route
 
     def _interpreter_of(self, tool: Tool) -> Interpreter:
@@ -403,9 +409,6 @@ class SandboxPool(Executor):
             import threading
 
             threading.Thread(target=calls.end, args=(pending,), name="pysandbox-shutdown").start()
-
-
-_REMEMBERED = 4096  # routes and targets kept; the first remembered are forgotten, and found again when needed
 
 
 def _launch_early(interpreter: Interpreter) -> Launched | None:

@@ -16,10 +16,11 @@ HOST, WORKER = ROOT / "elf_pysandbox", ROOT / "worker" / "elf_pysandbox_worker"
 # Room -> rooms it may import (itself always). Rooms of the host package; the face is every `_name.py` beside them.
 FACE = {
     "_ahead", "_calls", "_doctor", "_errors", "_hints", "_interpreter", "_limits", "_outcome", "_policy", "_pool",
-    "_records", "_results", "_route", "_security", "_settings", "_statistics",
+    "_records", "_remembered", "_results", "_route", "_security", "_settings", "_statistics",
 }  # fmt: skip
 MAY_IMPORT = {
     "_records": set(),
+    "_remembered": set(),
     "_ahead": FACE - {"_pool", "_calls"} | {"_host"},
     "_errors": {"_outcome", "_hints", "_records"},  # the first as types
     "_hints": {"_records"},

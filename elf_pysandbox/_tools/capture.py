@@ -28,6 +28,7 @@ from elf_pysandbox._tools.origin import (
 )
 from elf_pysandbox._tools.siblings import find_siblings
 from elf_pysandbox._tools.tool import Tool
+from elf_pysandbox._tools.uses import Uses
 
 if TYPE_CHECKING:
     from elf_pysandbox._tools.emit import CannotShip
@@ -123,7 +124,7 @@ def _written(function: Any, called: str, python_path: Sequence[str]) -> Tool:
     module_name = f"captured_{called}"
     siblings = find_siblings(module_name, source, is_package=False, roots=roots)
     context = ModuleContext(module_name, source, f"<captured {called}>", siblings, values=values)
-    return Tool(called, context, path)
+    return Tool(called, context, path).written_from(emitter.uses)
 
 
 def _pack(values: dict[str, Any], called: str) -> bytes:
@@ -172,7 +173,9 @@ def _pickled(function: Any, called: str, reason: CannotShip) -> Tool:
     )
     source = f"raise ImportError({refusal!a})\n".encode()
     context = ModuleContext(f"pickled_{called}", source, f"<pickled {called}>", siblings, pickled=data)
-    return Tool(called, context, "function")
+    uses = Uses()
+    uses.certain = False
+    return Tool(called, context, "function").written_from(uses)
 
 
 def _modules_in_pickle(data: bytes) -> list[str]:

@@ -48,6 +48,15 @@ def hash_source(source: bytes) -> str:
     return str(digest.hexdigest())
 
 
+def digest_of(parts: Iterable[bytes | bytearray | memoryview]) -> bytes:
+    """SHA-256 over several pieces and where each ends."""
+    digest = _digest()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return bytes(digest.digest())
+
+
 @record(frozen=True)
 class Sibling:
     """A module that travels with a tool's own.
@@ -130,13 +139,17 @@ class ModuleContext:
                     f"module {name!r} has {len(source)} bytes of source; {MAX_SOURCE} are allowed. "
                     "Move its data to a file that the tool is granted to read"
                 )
-        total = len(self.source_bytes) + sum(len(sibling.source) for sibling in self.siblings)
-        total += len(self.values) + len(self.pickled)
-        if total > MAX_BUNDLE:
+        if self.size > MAX_BUNDLE:
             raise ModuleLoadError(
-                f"module {self.name!r} and the {len(self.siblings)} modules it needs have {total} bytes; "
+                f"module {self.name!r} and the {len(self.siblings)} modules it needs have {self.size} bytes; "
                 f"{MAX_BUNDLE} are allowed. Install what is not the tool's own as a package"
             )
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all that travels."""
+        sources = len(self.source_bytes) + sum(len(sibling.source) for sibling in self.siblings)
+        return sources + len(self.values) + len(self.pickled)
 
     @property
     def file_path(self) -> str:
@@ -169,11 +182,7 @@ class ModuleContext:
     @cached_property
     def key(self) -> str:
         """SHA-256 over all that the bundle holds; equal keys load the same module."""
-        digest = _digest()
-        for part in self._identity():
-            digest.update(len(part).to_bytes(8, "big"))
-            digest.update(part)
-        return str(digest.hexdigest())
+        return digest_of(self._identity()).hex()
 
     def _identity(self) -> Iterable[bytes]:
         yield self.name.encode("utf-8", "surrogatepass")

@@ -27,6 +27,7 @@ from typing import Any
 from elf_pysandbox._errors import ToolNotFoundError
 from elf_pysandbox._tools.origin import importable_path, is_named_module, is_shippable_module, resolve
 from elf_pysandbox._tools.plain import plain_copy, why_not_plain
+from elf_pysandbox._tools.uses import Uses
 
 _SHORT = 500
 _CONTAINERS = (list, tuple, set, frozenset, dict)
@@ -62,6 +63,8 @@ class Emitter:
         Modules that the source imports by name.
     future : bool
         Whether annotations are to stay unevaluated (PEP 563).
+    uses : Uses
+        What the module was written from.
     """
 
     def __init__(self) -> None:
@@ -69,6 +72,7 @@ class Emitter:
         self.values: dict[str, Any] = {}
         self.modules: set[str] = set()
         self.future = False
+        self.uses = Uses()
         self._taken: dict[str, int] = {}
         self._done: dict[int, str] = {}
         self._open: set[int] = set()
@@ -196,9 +200,11 @@ class Emitter:
             return emit_code.write_function(self, value, where, name)
         special = emit_kinds.write(self, value, where)
         if special is not None:
+            self.uses.certain = False
             return special
         if isinstance(value, type):
             return emit_code.write_class(self, value, where)
+        self.uses.data(value)
         if why_not_plain(value) is None:
             target = name or self.fresh("value")
             self.values[target] = plain_copy(value)

@@ -40,6 +40,7 @@ def write_function(emitter: Emitter, function: types.FunctionType, where: str, n
         definition = definition_of_function(function)
     except NoSource as missing:
         raise CannotShip(f"{where}: {missing}", only_text=True) from missing
+    emitter.uses.function(function)
     if function.__code__.co_flags & _FUTURE_ANNOTATIONS:
         emitter.future = True
     text = _edited(definition, _edits(emitter, function, definition.node, where))
@@ -56,6 +57,8 @@ def write_function(emitter: Emitter, function: types.FunctionType, where: str, n
     else:
         emitter.lines += ["", "", text]
     _restore_attributes(emitter, function, target, where)
+    for used in sorted(_global_names(function.__code__)):
+        emitter.uses.name(function.__globals__, used)
     for used, value in _globals_used(function):
         emitter.global_name(used, value, f"{where}: global {used!r}")
     return target
@@ -135,11 +138,13 @@ def _annotation(
 
     where = f"{where}: annotation of {parameter!r}"
     for name in _forward_names(node):
+        emitter.uses.name(function.__globals__, name)
         if name in function.__globals__:
             with contextlib.suppress(CannotShip):
                 emitter.global_name(name, function.__globals__[name], where)
     try:
         for name in sorted({one.id for one in ast.walk(node) if isinstance(one, ast.Name)}):
+            emitter.uses.name(function.__globals__, name)
             if name in function.__globals__:
                 emitter.global_name(name, function.__globals__[name], where)
             elif not hasattr(builtins, name):
@@ -228,12 +233,15 @@ def _name_in_class(emitter: Emitter, cls: type, name: str, where: str) -> None:
     for function in _functions_of(cls):
         if function.__code__.co_flags & _FUTURE_ANNOTATIONS:
             emitter.future = True
+        emitter.uses.name(function.__globals__, name)
         if name in function.__globals__:
             return emitter.global_name(name, function.__globals__[name], where)
         for free, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             if free == name != "__class__":
+                emitter.uses.function(function)  # the cell is one of its
                 return emitter.global_name(name, cell.cell_contents, where)
     module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+    emitter.uses.name(module, name)
     for known in ({base.__name__: base for base in cls.__bases__}, module):
         if name in known:
             return emitter.global_name(name, known[name], where)

@@ -15,6 +15,9 @@ _LEAVES = (
     datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone,
     decimal.Decimal, fractions.Fraction, uuid.UUID,
 )  # fmt: skip
+IMMUTABLE = frozenset(_LEAVES) - {bytearray, slice}
+"""Types of leaves whose values never change."""
+
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 _TABLES = frozenset({"ndarray", "DataFrame", "Series", "Index", "Timestamp", "Timedelta"})
 

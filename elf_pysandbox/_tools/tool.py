@@ -13,6 +13,7 @@ from elf_pysandbox._records import record
 from elf_pysandbox._tools.context import ModuleContext
 
 if TYPE_CHECKING:
+    from elf_pysandbox._tools.uses import Uses
     from elf_pysandbox._tools.wishes import Wishes
 else:
     Wishes = object  # for hints; few tools come from a saved set
@@ -86,6 +87,17 @@ class Tool:
         python = ",".join(part for part in (self.context.requires_python, requires_python) if part)
         context = replace(self.context, requirements=merged, requires_python=python)
         return replace(self, context=context, environment=environment)
+
+    def written_from(self, uses: Uses) -> Tool:
+        """Remember what this was written down from, beside what makes it this tool; returns it."""
+        object.__setattr__(self, "_uses", uses)
+        return self
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the live function that this was written down from, if any, would be written alike now."""
+        uses: Uses | None = self.__dict__.get("_uses")
+        return uses is None or uses.unchanged()
 
     @cached_property
     def key(self) -> str:
