@@ -521,7 +521,7 @@ class Engine:
                 "queued": len(self._queue),
                 "idle": sum(template.idle_workers() for template in templates if template.loaded),
                 "templates": sum(template.loaded for template in templates),
-                "reserve": sum(len(blank) for blank in self._reserve.values()),
+                "reserve": sum(not one.ended for blank in self._reserve.values() for one in blank),
                 "restarts": self.restarts,
             }
 

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.victims import processes_below, still_alive
 from elf_pysandbox import Policy, SandboxPool
 from elf_pysandbox._host.farewells import Farewells
+from tests.processes import wait_for_supervisor
 
 NATIVE = Policy(profile="native")
 ADD = "def add(a, b=1):\n    return a + b\n"
@@ -42,6 +43,15 @@ def test_a_second_thread_that_closes_a_pool_returns_when_all_is_gone(monkeypatch
     for closer in closers:
         closer.join(30)
     assert second_waited
+
+
+def test_a_closed_pool_counts_nothing_as_there() -> None:
+    with SandboxPool(2, policy=Policy(profile="native")) as pool:
+        pool.call(pool.load_source("def one(): return 1", "one"))
+        wait_for_supervisor(pool)
+        assert pool.statistics().reserve == 1  # for the next tool
+    left = pool.statistics()
+    assert (left.busy, left.queued, left.idle, left.templates, left.reserve) == (0, 0, 0, 0, 0)
 
 
 def test_a_template_whose_keeper_was_killed_is_gone_too_when_close_returns() -> None:
