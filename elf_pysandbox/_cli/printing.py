@@ -20,6 +20,7 @@ from elf_pysandbox import (
     Outcome,
     SandboxError,
     ToolHandlerError,
+    strict_json,
     to_json,
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
@@ -31,7 +32,9 @@ def show_value(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value, ensure_ascii=False, indent=None, allow_nan=False)
+        written = json.dumps(value, ensure_ascii=False, indent=None, allow_nan=False)
+        strict_json(written)  # Two keys of one text (1 and "1") would stand there twice.
+        return written
     except (TypeError, ValueError, RecursionError):
         pass
     try:
