@@ -5,6 +5,7 @@ Each command lives in a module of its own and is imported when it is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import click
 
-from elf_pysandbox._cli.exits import INTERRUPTED, READER_GONE
+from elf_pysandbox._cli.exits import INTERRUPTED, READER_GONE, USAGE, unwritten
 
 COMMANDS = {
     "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
@@ -64,17 +65,12 @@ class LazyGroup(click.Group):
         try:
             return super().main(*args, **extra)
         except OSError as error:
-            if _working_folder_is_gone():
-                click.echo("error: the working folder was removed; go to another one", err=True)
-                sys.exit(2)
             if error.errno not in _FULL:
                 raise
-            click.echo(f"error: cannot write {error.filename or 'the output'}: {error.strerror}", err=True)
-            _give_up_stdout()
-            sys.exit(2)
+            sys.exit(USAGE)  # Standard error is full, and what it could not take says so.
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; Ctrl-C ends each of them with one word and the exit code that a shell expects."""
+        """Run the command; what may end each of them is told in one line, with the exit code that a shell expects."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -94,6 +90,18 @@ class LazyGroup(click.Group):
 
                 click.echo(usage_envelope(error.format_message()))
             raise  # Told on standard error as well, as ever.
+        except OSError as error:
+            if _working_folder_is_gone():
+                click.echo("error: the working folder was removed; go to another one", err=True)
+                sys.exit(USAGE)
+            if error.errno not in _FULL:
+                raise
+            with contextlib.suppress(OSError):  # It may be standard error itself.
+                click.echo(
+                    f"error: cannot write {error.filename or 'the output'}: {error.strerror}", err=True
+                )
+            _give_up_stdout()
+            sys.exit(unwritten())
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""

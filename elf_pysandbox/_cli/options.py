@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Settings, strict_json
-from elf_pysandbox._cli.exits import USAGE
+from elf_pysandbox._cli.exits import unwritten
 from elf_pysandbox._cli.flags import told
 from elf_pysandbox._cli.reading import given_json, json_kind
 
@@ -121,14 +121,14 @@ def refuse_usage() -> Iterator[None]:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Tell an output that cannot be written, by the name the user gave it (exit code 2)."""
+    """Tell an output that cannot be written, by the name the user gave it (exit code 2, or 6 after a call)."""
     try:
         yield
     except SandboxError:
         raise  # Some are OSErrors as well.
     except OSError as error:
         click.echo(f"error: cannot write {path}: {error.strerror or error}", err=True)
-        sys.exit(USAGE)
+        sys.exit(unwritten())
 
 
 def regular(path: str) -> None:

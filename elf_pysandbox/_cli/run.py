@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from elf_pysandbox import InvalidArgumentsError, ItemEvent, Outcome, OutputEvent, SandboxError, SandboxPool
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, calling
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
 from elf_pysandbox._cli.targets import Target, working_folder_for
@@ -53,6 +53,7 @@ def run(
     with SandboxPool(1, policy=policy, limits=limits, max_templates=1) as pool:
         try:
             tool = pool.load(target, python_path=working_folder_for(target))
+            calling()
             outcome = pool.outcome(tool, *args, **kwargs) if as_json else _live(pool, tool, args, kwargs)
         except SandboxError as error:
             refuse(error, as_json=as_json)

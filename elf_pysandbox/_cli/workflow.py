@@ -29,7 +29,7 @@ from elf_pysandbox import (
     workflow_schema,
     workflow_svg,
 )
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE, calling
 from elf_pysandbox._cli.options import allow_import, default_workers, limits_from, policy_from, writing
 from elf_pysandbox._cli.printing import colours, counted, error_fields, escaped, shown
 from elf_pysandbox._cli.reading import given_json, json_kind
@@ -153,7 +153,9 @@ def _run_once(
     file: str, state: Mapping[str, Any], pool: SandboxPool, listen: Callable[[NodeEvent], None] | None
 ) -> int:
     try:
-        final = asyncio.run(validate_workflow(file).arun(state, pool=pool, listen=listen))
+        loaded = validate_workflow(file)
+        calling()
+        final = asyncio.run(loaded.arun(state, pool=pool, listen=listen))
     except SandboxError as error:
         return _refuse(error)
     click.echo(
