@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from elf_pysandbox._cli.exits import INTERRUPTED, READER_GONE, USAGE, unwritten
+from elf_pysandbox._cli.streams import give_up_stdout, open_closed
 
 COMMANDS = {
     "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
@@ -59,6 +60,7 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line; what an encoding cannot hold is written as its escape."""
+        open_closed()
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
@@ -82,7 +84,7 @@ class LazyGroup(click.Group):
                 click.echo("interrupted", err=True)
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
-            _give_up_stdout()
+            give_up_stdout()
             sys.exit(READER_GONE)
         except click.UsageError as error:
             if ctx.meta.get(_JSON):
@@ -100,7 +102,7 @@ class LazyGroup(click.Group):
                 click.echo(
                     f"error: cannot write {error.filename or 'the output'}: {error.strerror}", err=True
                 )
-            _give_up_stdout()
+            give_up_stdout()
             sys.exit(unwritten())
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -134,16 +136,6 @@ class LazyGroup(click.Group):
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-
-def _give_up_stdout() -> None:
-    """Send what standard output cannot take nowhere: else the interpreter fails on it again at its end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 EXIT_OF_STATUS = {
     "ok": 0,
     "raised": 1,
@@ -36,9 +34,13 @@ _CALLED = "elf_pysandbox.called"
 
 def calling() -> None:
     """Note that calls are made from here on: an output that cannot be written is no slip of the command line then."""
+    import click  # Whatever ends before that is there has an exit code, too.
+
     click.get_current_context().meta[_CALLED] = True
 
 
 def unwritten() -> int:
     """Return the exit code of an output that cannot be written, by whether a tool may have run."""
+    import click
+
     return UNUSABLE if click.get_current_context().meta.get(_CALLED) else USAGE

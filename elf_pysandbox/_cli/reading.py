@@ -43,8 +43,21 @@ def given_json(option: str, text: str) -> Any:
 
 def _contents(text: str) -> str:
     # JSON is UTF-8, whatever the locale says; Windows' editors begin it with a BOM.
-    written = sys.stdin.buffer.read() if text == "-" else Path(text[1:]).read_bytes()
+    written = standard_input() if text == "-" else Path(text[1:]).read_bytes()
     return written.decode("utf-8-sig")
+
+
+def standard_input() -> bytes:
+    """Return all that standard input holds.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is closed.
+    """
+    if sys.stdin is None:
+        raise OSError("standard input is closed")
+    return sys.stdin.buffer.read()
 
 
 def json_kind(value: Any) -> str:
