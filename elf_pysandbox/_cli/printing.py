@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 import click
 
 from elf_pysandbox import (
-    CallCancelledError,
     CallError,
     ConfigurationError,
     ErrorInfo,
@@ -119,12 +118,6 @@ def usage_envelope(message: str) -> str:
     """Return what is printed for programs where nothing was run: the command line, a setting or a file is wrong."""
     error = {"type": "UsageError", "message": message}
     return json.dumps({"status": "usage", "value": None, "error": error}, ensure_ascii=False)
-
-
-def interrupted_envelope() -> str:
-    """Return what is printed for programs when Ctrl-C ended the command before it had anything to print."""
-    error = CallCancelledError("interrupted")
-    return json.dumps({"status": error.status, "value": None, "error": error_fields(error)})
 
 
 def refuse(error: SandboxError, *, as_json: bool = False) -> NoReturn:

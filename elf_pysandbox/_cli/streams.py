@@ -1,11 +1,32 @@
-"""The three standard streams: closed, or full."""
+"""The three standard streams: closed, full, and what Ctrl-C leaves on them.
+
+Imported before everything else, and thus imports next to nothing: Ctrl-C may come at any moment from here on.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from elf_pysandbox._cli.exits import USAGE
+from elf_pysandbox._cli.exits import INTERRUPTED, USAGE
+
+TYPE_CHECKING = False  # as in `elf_pysandbox`: `typing` is yet to be imported
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+CANCELLED = '{"status": "cancelled", "value": null, "error": {"type": "CallCancelledError", "message": "interrupted"}}'
+"""What is printed for programs when Ctrl-C ended the command before it had anything to print."""
+
+
+def end_interrupted(*, as_json: bool) -> NoReturn:
+    """Say that Ctrl-C ended the command, and end with the exit code that a shell expects."""
+    stream, told = (sys.stdout, CANCELLED) if as_json else (sys.stderr, "interrupted")
+    try:
+        if stream is not None:
+            print(told, file=stream, flush=True)
+    except OSError:
+        give_up_stdout()
+    sys.exit(INTERRUPTED)
 
 
 def give_up_stdout() -> None:
