@@ -15,7 +15,7 @@ import click
 from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Settings, strict_json
 from elf_pysandbox._cli.exits import unwritten
 from elf_pysandbox._cli.flags import told
-from elf_pysandbox._cli.reading import given_json, json_kind
+from elf_pysandbox._cli.reading import given_json, json_kind, too_long_number
 
 _WARNED = "elf_pysandbox.warned"
 """In the context: the warnings of misspelt variables that were told."""
@@ -229,4 +229,4 @@ def _value(name: str, raw: str) -> Any:
     except (json.JSONDecodeError, RecursionError):
         return raw
     except ValueError as error:
-        raise click.UsageError(f"--arg {name} cannot be used: {error}") from None
+        raise click.UsageError(f"--arg {name} cannot be used: {too_long_number(raw) or error}") from None

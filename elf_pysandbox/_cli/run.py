@@ -15,6 +15,9 @@ from elf_pysandbox._cli.options import arguments_from, call_options, limits_from
 from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
 from elf_pysandbox._cli.targets import Target, working_folder_for
 
+_NOT_OF_THE_VALUE = ("there is no such parameter", "given twice")
+"""How problems begin that an argument has whatever its value is."""
+
 
 @click.command()
 @click.argument("target", type=Target())
@@ -69,7 +72,7 @@ def _tell_how_it_was_read(outcome: Outcome, pairs: tuple[str, ...]) -> None:
     """Say of each --arg that does not fit that it was taken for JSON, if it was: it may have been meant as text."""
     if not isinstance(outcome.error, InvalidArgumentsError):
         return
-    wrong = {path for path, _ in outcome.error.problems}
+    wrong = {path for path, told in outcome.error.problems if not told.startswith(_NOT_OF_THE_VALUE)}
     for name, _, raw in (pair.partition("=") for pair in pairs):
         if name in wrong and not isinstance(arguments_from(None, (f"{name}={raw}",))[1][name], str):
             text = shlex.quote(json.dumps(raw, ensure_ascii=False))
