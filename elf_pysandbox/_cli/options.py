@@ -16,6 +16,7 @@ from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Sett
 from elf_pysandbox._cli.exits import unwritten
 from elf_pysandbox._cli.flags import told
 from elf_pysandbox._cli.reading import given_json, json_kind, too_long_number
+from elf_pysandbox._cli.targets import is_special
 
 _WARNED = "elf_pysandbox.warned"
 """In the context: the warnings of misspelt variables that were told."""
@@ -30,6 +31,18 @@ class ModuleName(click.ParamType):  # type: ignore[type-arg]
         """Return the name as it is; fail when no module can be called that."""
         if not all(part.isidentifier() for part in str(value).split(".")):
             self.fail(f"{value!r} is no module's name; give one name for each option", param, ctx)
+        return str(value)
+
+
+class VariableName(click.ParamType):  # type: ignore[type-arg]
+    """The name of an environment variable."""
+
+    name = "variable"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name as it is; fail when it is empty: what else cannot be one, the settings tell."""
+        if not value:
+            self.fail("no variable has an empty name", param, ctx)
         return str(value)
 
 
@@ -70,10 +83,19 @@ def allow_import(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
     )
 
 
+def once(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Return the one value of an option, or None; fail where a second one would take its place unsaid."""
+    if len(values) > 1:
+        raise click.UsageError(f"{param.opts[0]} is given twice", ctx)
+    return values[0] if values else None
+
+
 _OPTIONS = (
     click.option(
         "--args",
         "arguments",
+        multiple=True,
+        callback=once,
         metavar="JSON",
         help="Arguments: a JSON object or array, @FILE, or - for stdin.",
     ),
@@ -92,7 +114,13 @@ _OPTIONS = (
     click.option(
         "--scratch", type=int, default=0, metavar="MIB", help="Give the call a private temporary folder."
     ),
-    click.option("--env", multiple=True, metavar="NAME", help="Pass the environment variable NAME on."),
+    click.option(
+        "--env",
+        type=VariableName(),
+        multiple=True,
+        metavar="NAME",
+        help="Pass the environment variable NAME on.",
+    ),
 )
 
 
@@ -133,8 +161,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 def regular(path: str) -> None:
     """Refuse a pipe or device: reading it may never end."""
-    # Not of pathlib, which raises below a folder that is closed: whoever reads the path tells that.
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+    if is_special(path):
         raise click.UsageError(f"{path!r} is neither a file nor a folder")
 
 
@@ -186,7 +213,19 @@ def policy_from(
     for name in dict.fromkeys(env):
         if name not in os.environ:
             click.echo(f"warning: --env {name}: no such variable is set, so the tool gets none", err=True)
+    for name in policy.env:
+        _must_be_text(name)
     return policy
+
+
+def _must_be_text(name: str) -> None:
+    try:
+        os.environ.get(name, "").encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(
+            f"the value of the variable {name} is not valid UTF-8, and only text can be passed on: set it to some, or "
+            "leave it out of --env (PYSANDBOX_ENV, `env`)"
+        ) from None  # Without its value, which may be a secret.
 
 
 def _must_exist(path: str) -> None:

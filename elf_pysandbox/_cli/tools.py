@@ -95,6 +95,7 @@ def _gather(handler: ToolHandler, places: tuple[str, ...], take: Callable[[str],
     failed = False
     for place in places:
         regular(place)
+        regular(place.rpartition(":")[0])  # of a target
         try:
             take(place)
         except ToolHandlerError as error:
