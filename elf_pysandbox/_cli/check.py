@@ -12,6 +12,7 @@ from elf_pysandbox import Diagnostic, PythonSecurityValidator, SandboxError
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
 from elf_pysandbox._cli.options import allow_import, regular
 from elf_pysandbox._cli.printing import colours, counted, escaped, refuse, shown
+from elf_pysandbox._cli.reading import standard_input
 
 _COUNTED = {"PSB302": "--allow-import MODULE", "PSB103": "--files"}
 """Rules whose findings a grant takes away -> the option that stands for the grant."""
@@ -43,7 +44,10 @@ def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json
     try:
         for path in paths:
             if path == "-":
-                findings += validator.check(sys.stdin.buffer.read(), "<stdin>")
+                try:
+                    findings += validator.check(standard_input(), "<stdin>")
+                except OSError as error:
+                    unreadable["-"] = error
             else:
                 regular(path)
         checked = validator.check_paths([path for path in paths if path != "-"], unreadable=unreadable)
@@ -56,7 +60,7 @@ def check(paths: tuple[str, ...], imports: tuple[str, ...], files: bool, as_json
     else:
         for found in findings:
             click.echo(_line(found))
-        click.echo(_summary(findings, len(checked) + paths.count("-")), err=True)
+        click.echo(_summary(findings, len(checked) + paths.count("-") * ("-" not in unreadable)), err=True)
         if flags := [
             flag for rule, flag in _COUNTED.items() if any(found.rule == rule for found in findings)
         ]:

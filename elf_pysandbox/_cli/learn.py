@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from elf_pysandbox import Hint, Policy, SandboxError, SandboxPool, WorkerCrashedError
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, calling
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import envelope, escaped, print_failure, refuse, shown
 from elf_pysandbox._cli.targets import Target, working_folder_for
@@ -42,9 +42,9 @@ def learn(target: str, arguments: str | None, pairs: tuple[str, ...], as_json: b
     )
     with SandboxPool(1, policy=given, limits=limits) as pool:
         try:
-            outcome = pool.operation(
-                "learn", pool.load(target, python_path=working_folder_for(target)), tuple(args), kwargs
-            )
+            tool = pool.load(target, python_path=working_folder_for(target))
+            calling()
+            outcome = pool.operation("learn", tool, tuple(args), kwargs)
         except SandboxError as error:
             refuse(error, as_json=as_json)
     if not outcome.ok:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from elf_pysandbox import Outcome, SandboxError, SandboxPool, to_json
+from elf_pysandbox._cli.exits import calling
 from elf_pysandbox._cli.options import (
     InputFile,
     arguments_from,
@@ -125,6 +126,7 @@ def _run(
     try:
         tool = pool.load(target, python_path=working_folder_for(target))
         output.begin(call_digest(f"{tool.context.name}:{tool.path}", fixed))
+        calling()
         with Progress(total, len(output.done), quiet=quiet) as progress:
             runner = Runner(
                 pool, tool, source, output, window=2 * pool.max_workers, retries=retries, fixed=fixed,

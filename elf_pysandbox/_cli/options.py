@@ -13,9 +13,10 @@ from typing import Any
 import click
 
 from elf_pysandbox import ConfigurationError, Limits, Policy, SandboxError, Settings, strict_json
-from elf_pysandbox._cli.exits import USAGE
+from elf_pysandbox._cli.exits import unwritten
 from elf_pysandbox._cli.flags import told
-from elf_pysandbox._cli.reading import given_json, json_kind
+from elf_pysandbox._cli.reading import given_json, json_kind, too_long_number
+from elf_pysandbox._cli.targets import is_special
 
 _WARNED = "elf_pysandbox.warned"
 """In the context: the warnings of misspelt variables that were told."""
@@ -30,6 +31,18 @@ class ModuleName(click.ParamType):  # type: ignore[type-arg]
         """Return the name as it is; fail when no module can be called that."""
         if not all(part.isidentifier() for part in str(value).split(".")):
             self.fail(f"{value!r} is no module's name; give one name for each option", param, ctx)
+        return str(value)
+
+
+class VariableName(click.ParamType):  # type: ignore[type-arg]
+    """The name of an environment variable."""
+
+    name = "variable"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name as it is; fail when it is empty: what else cannot be one, the settings tell."""
+        if not value:
+            self.fail("no variable has an empty name", param, ctx)
         return str(value)
 
 
@@ -70,10 +83,19 @@ def allow_import(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
     )
 
 
+def once(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Return the one value of an option, or None; fail where a second one would take its place unsaid."""
+    if len(values) > 1:
+        raise click.UsageError(f"{param.opts[0]} is given twice", ctx)
+    return values[0] if values else None
+
+
 _OPTIONS = (
     click.option(
         "--args",
         "arguments",
+        multiple=True,
+        callback=once,
         metavar="JSON",
         help="Arguments: a JSON object or array, @FILE, or - for stdin.",
     ),
@@ -92,7 +114,13 @@ _OPTIONS = (
     click.option(
         "--scratch", type=int, default=0, metavar="MIB", help="Give the call a private temporary folder."
     ),
-    click.option("--env", multiple=True, metavar="NAME", help="Pass the environment variable NAME on."),
+    click.option(
+        "--env",
+        type=VariableName(),
+        multiple=True,
+        metavar="NAME",
+        help="Pass the environment variable NAME on.",
+    ),
 )
 
 
@@ -121,20 +149,19 @@ def refuse_usage() -> Iterator[None]:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Tell an output that cannot be written, by the name the user gave it (exit code 2)."""
+    """Tell an output that cannot be written, by the name the user gave it (exit code 2, or 6 after a call)."""
     try:
         yield
     except SandboxError:
         raise  # Some are OSErrors as well.
     except OSError as error:
         click.echo(f"error: cannot write {path}: {error.strerror or error}", err=True)
-        sys.exit(USAGE)
+        sys.exit(unwritten())
 
 
 def regular(path: str) -> None:
     """Refuse a pipe or device: reading it may never end."""
-    # Not of pathlib, which raises below a folder that is closed: whoever reads the path tells that.
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+    if is_special(path):
         raise click.UsageError(f"{path!r} is neither a file nor a folder")
 
 
@@ -186,7 +213,19 @@ def policy_from(
     for name in dict.fromkeys(env):
         if name not in os.environ:
             click.echo(f"warning: --env {name}: no such variable is set, so the tool gets none", err=True)
+    for name in policy.env:
+        _must_be_text(name)
     return policy
+
+
+def _must_be_text(name: str) -> None:
+    try:
+        os.environ.get(name, "").encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(
+            f"the value of the variable {name} is not valid UTF-8, and only text can be passed on: set it to some, or "
+            "leave it out of --env (PYSANDBOX_ENV, `env`)"
+        ) from None  # Without its value, which may be a secret.
 
 
 def _must_exist(path: str) -> None:
@@ -229,4 +268,4 @@ def _value(name: str, raw: str) -> Any:
     except (json.JSONDecodeError, RecursionError):
         return raw
     except ValueError as error:
-        raise click.UsageError(f"--arg {name} cannot be used: {error}") from None
+        raise click.UsageError(f"--arg {name} cannot be used: {too_long_number(raw) or error}") from None

@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 import click
 
 from elf_pysandbox import (
-    CallCancelledError,
     CallError,
     ConfigurationError,
     ErrorInfo,
@@ -20,6 +19,7 @@ from elf_pysandbox import (
     Outcome,
     SandboxError,
     ToolHandlerError,
+    strict_json,
     to_json,
 )
 from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
@@ -31,7 +31,9 @@ def show_value(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value, ensure_ascii=False, indent=None, allow_nan=False)
+        written = json.dumps(value, ensure_ascii=False, indent=None, allow_nan=False)
+        strict_json(written)  # Two keys of one text (1 and "1") would stand there twice.
+        return written
     except (TypeError, ValueError, RecursionError):
         pass
     try:
@@ -116,12 +118,6 @@ def usage_envelope(message: str) -> str:
     """Return what is printed for programs where nothing was run: the command line, a setting or a file is wrong."""
     error = {"type": "UsageError", "message": message}
     return json.dumps({"status": "usage", "value": None, "error": error}, ensure_ascii=False)
-
-
-def interrupted_envelope() -> str:
-    """Return what is printed for programs when Ctrl-C ended the command before it had anything to print."""
-    error = CallCancelledError("interrupted")
-    return json.dumps({"status": error.status, "value": None, "error": error_fields(error)})
 
 
 def refuse(error: SandboxError, *, as_json: bool = False) -> NoReturn:

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from elf_pysandbox import SandboxError, SandboxPool
-from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
+from elf_pysandbox._cli.exits import calling
+from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from, writing
 from elf_pysandbox._cli.printing import refuse
 from elf_pysandbox._cli.targets import Target, working_folder_for
 
@@ -54,6 +55,7 @@ def profile(
     with SandboxPool(1, policy=policy_from(*grants), limits=limits) as pool:
         try:
             tool = pool.load(target, python_path=working_folder_for(target))
+            calling()
             measured = measure.profile(pool, tool, args, kwargs, repeat=repeat)
         except SandboxError as error:
             refuse(error)
@@ -65,12 +67,11 @@ def _write(measured: Any, page: str | None, speedscope: str | None) -> None:
     from elf_pysandbox._profile.page import render_page
     from elf_pysandbox._profile.speedscope import document
 
-    try:
-        if page:
+    if page:
+        with writing(page):
             Path(page).write_text(render_page(measured), encoding="utf-8")
-            click.echo(f"\nflame graph: {page}")
-        if speedscope:
+        click.echo(f"\nflame graph: {page}")
+    if speedscope:
+        with writing(speedscope):
             Path(speedscope).write_text(json.dumps(document(measured)), encoding="utf-8")
-            click.echo(f"speedscope file: {speedscope} (open it at https://www.speedscope.app)")
-    except OSError as error:
-        raise click.UsageError(f"cannot write: {error}") from None
+        click.echo(f"speedscope file: {speedscope} (open it at https://www.speedscope.app)")

@@ -10,10 +10,13 @@ from typing import Any
 import click
 
 from elf_pysandbox import InvalidArgumentsError, ItemEvent, Outcome, OutputEvent, SandboxError, SandboxPool
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, calling
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
 from elf_pysandbox._cli.targets import Target, working_folder_for
+
+_NOT_OF_THE_VALUE = ("there is no such parameter", "given twice")
+"""How problems begin that an argument has whatever its value is."""
 
 
 @click.command()
@@ -53,6 +56,7 @@ def run(
     with SandboxPool(1, policy=policy, limits=limits, max_templates=1) as pool:
         try:
             tool = pool.load(target, python_path=working_folder_for(target))
+            calling()
             outcome = pool.outcome(tool, *args, **kwargs) if as_json else _live(pool, tool, args, kwargs)
         except SandboxError as error:
             refuse(error, as_json=as_json)
@@ -68,7 +72,7 @@ def _tell_how_it_was_read(outcome: Outcome, pairs: tuple[str, ...]) -> None:
     """Say of each --arg that does not fit that it was taken for JSON, if it was: it may have been meant as text."""
     if not isinstance(outcome.error, InvalidArgumentsError):
         return
-    wrong = {path for path, _ in outcome.error.problems}
+    wrong = {path for path, told in outcome.error.problems if not told.startswith(_NOT_OF_THE_VALUE)}
     for name, _, raw in (pair.partition("=") for pair in pairs):
         if name in wrong and not isinstance(arguments_from(None, (f"{name}={raw}",))[1][name], str):
             text = shlex.quote(json.dumps(raw, ensure_ascii=False))

@@ -19,8 +19,8 @@ _LARGEST = 4 << 20
 class Target(click.ParamType):  # type: ignore[type-arg]
     """A tool, ``file.py:function`` or ``package.module:function``.
 
-    Only its form is looked at here, so that a slip of the hand is a usage error (exit code 2), and what is not
-    there is `not_found` (exit code 5). Files are searched as text, nothing is imported.
+    Only its form is looked at here, and that a file is one, so that a slip of the hand is a usage error (exit code 2),
+    and what is not there is `not_found` (exit code 5). Files are searched as text, nothing is imported.
     """
 
     name = "target"
@@ -41,6 +41,10 @@ class Target(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{function!r} is no function's name, and no dotted one", param, ctx)
         if not _is_file(place) and not _is_dotted(place):
             self.fail(f"{place!r} is neither a Python file (*.py) nor a module's name", param, ctx)
+        if _is_file(place) and is_special(place):
+            self.fail(
+                f"{place!r} is a pipe or a device, no regular file: save the source to one first", param, ctx
+            )
         return target
 
     def shell_complete(
@@ -77,6 +81,12 @@ def functions_in(file: str) -> list[str]:
         return _FUNCTION.findall(path.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return []
+
+
+def is_special(path: str) -> bool:
+    """Whether there is a pipe or a device, which may never end to be read."""
+    # Not of pathlib, which raises below a folder that is closed: whoever reads the path tells that.
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 def _how_to_write(place: str) -> str:

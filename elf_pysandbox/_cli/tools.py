@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from elf_pysandbox import SandboxError, SandboxPool, Tool, ToolHandler, ToolHandlerError, ToolNotFoundError
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, calling
 from elf_pysandbox._cli.options import (
     InputFile,
     arguments_from,
@@ -95,6 +95,7 @@ def _gather(handler: ToolHandler, places: tuple[str, ...], take: Callable[[str],
     failed = False
     for place in places:
         regular(place)
+        regular(place.rpartition(":")[0])  # of a target
         try:
             take(place)
         except ToolHandlerError as error:
@@ -257,6 +258,7 @@ def call(
             click.echo(
                 f"note: {escaped(tool.name)} was saved with {escaped(wish)}; not granted here", err=True
             )
+        calling()
         outcome = pool.outcome(tool, *args, **kwargs)
     if as_json:
         click.echo(shown(json.dumps(envelope(outcome), ensure_ascii=False)))

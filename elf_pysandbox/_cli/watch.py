@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from elf_pysandbox import Outcome, PythonSecurityValidator, SandboxError, SandboxPool, Tool, to_json
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, calling
 from elf_pysandbox._cli.options import arguments_from, call_options, limits_from, policy_from
 from elf_pysandbox._cli.printing import colours, escaped, message_of, print_failure, refuse, shown
 from elf_pysandbox._cli.targets import Target, working_folder_for
@@ -125,6 +125,7 @@ def _run(
     click.echo(head.rstrip())
     try:
         tool = pool.load(target, python_path=working_folder_for(target))
+        calling()
         outcome = pool.outcome(tool, *args, **kwargs)
         _check(pool, tool)
     except SandboxError as error:

@@ -29,8 +29,16 @@ from elf_pysandbox import (
     workflow_schema,
     workflow_svg,
 )
-from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE
-from elf_pysandbox._cli.options import allow_import, default_workers, limits_from, policy_from, writing
+from elf_pysandbox._cli.exits import EXIT_OF_STATUS, USAGE, calling
+from elf_pysandbox._cli.options import (
+    VariableName,
+    allow_import,
+    default_workers,
+    limits_from,
+    once,
+    policy_from,
+    writing,
+)
 from elf_pysandbox._cli.printing import colours, counted, error_fields, escaped, shown
 from elf_pysandbox._cli.reading import given_json, json_kind
 
@@ -53,13 +61,20 @@ def workflow() -> None:
 @workflow.command()
 @_FILE
 @click.option(
-    "--state", "text", metavar="JSON", help="The state before the first node: a JSON object, @FILE, or -."
+    "--state",
+    "text",
+    multiple=True,
+    callback=once,
+    metavar="JSON",
+    help="The state before the first node: a JSON object, @FILE, or -.",
 )
 @click.option("--profile", type=click.Choice(["restricted", "native"]), help="For nodes that name none.")
 @allow_import("Let every node import MODULE.")
 @click.option("--read", multiple=True, metavar="PATH", help="Let every node read PATH.")
 @click.option("--write", multiple=True, metavar="PATH", help="Let every node read and write PATH.")
-@click.option("--env", multiple=True, metavar="NAME", help="Pass the environment variable NAME on.")
+@click.option(
+    "--env", type=VariableName(), multiple=True, metavar="NAME", help="Pass the environment variable NAME on."
+)
 @click.option("--workers", type=click.IntRange(1, 10_000), default=None, help="Calls at once.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @click.option("--watch", is_flag=True, help="Run again whenever the document or a tool's source changes.")
@@ -153,7 +168,9 @@ def _run_once(
     file: str, state: Mapping[str, Any], pool: SandboxPool, listen: Callable[[NodeEvent], None] | None
 ) -> int:
     try:
-        final = asyncio.run(validate_workflow(file).arun(state, pool=pool, listen=listen))
+        loaded = validate_workflow(file)
+        calling()
+        final = asyncio.run(loaded.arun(state, pool=pool, listen=listen))
     except SandboxError as error:
         return _refuse(error)
     click.echo(

@@ -32,9 +32,10 @@ def to_json(value: Any, *, for_programs: bool = False) -> Any:
     """Return `value` in JSON types.
 
     Records become objects, enum members their value, dates ISO 8601 text, durations seconds, bytes base64 text, arrays
-    lists, tables lists of rows (rows are lists where two columns have one name); NaN and the infinities text. Anything
-    else becomes its text; so do ranges that are too long to write out, and an int that Python does not write in decimal
-    is written in hexadecimal.
+    lists, tables lists of rows (rows are lists where two columns have one name), dicts objects by the text of their
+    keys (lists of [key, value] where two keys have one text); NaN and the infinities text. Anything else becomes its
+    text; so do ranges that are too long to write out, and an int that Python does not write in decimal is written in
+    hexadecimal.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def _to_json(value: Any, form: _Form) -> Any:
             return _to_json(value.fields["value"], form)
         return {name: _to_json(item, form) for name, item in value.fields.items()}
     if isinstance(value, dict):
-        return {_key(key, form): _to_json(item, form) for key, item in value.items()}
+        return _object(value, form)
     if isinstance(value, range) and not _fits(value, form):
         return _text(value)
     if isinstance(value, (list, tuple, range)):
@@ -68,8 +69,21 @@ def _to_json(value: Any, form: _Form) -> Any:
     return _leaf(value, form)
 
 
+def _object(value: dict[Any, Any], form: _Form) -> Any:
+    items = [_to_json(item, form) for item in value.values()]
+    written = dict(zip([_key(key, form) for key in value], items, strict=True))
+    if len(written) < len(items):  # As an object it would lose items.
+        return [[_to_json(key, form), item] for key, item in zip(value, items, strict=True)]
+    return written
+
+
 def _key(key: Any, form: _Form) -> str:
-    return key if type(key) is str else str(_to_json(key, form))
+    if type(key) is str:
+        return key
+    if isinstance(key, Record) and key.kind == "enum":
+        return _key(key.fields["value"], form)
+    written = _to_json(key, form)
+    return _text(key) if written is None else str(written)  # NaN is not None's key.
 
 
 def _fits(value: Any, form: _Form) -> bool:

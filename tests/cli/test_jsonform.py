@@ -41,6 +41,13 @@ NAN = float("nan")
         (range(3), [0, 1, 2]),
         (decimal.Decimal("1.10"), "1.10"),
         ({1: 2, None: 3, datetime.date(2020, 1, 2): 4}, {"1": 2, "None": 3, "2020-01-02": 4}),
+        (
+            {None: 1, NAN: 2, pandas.NaT: 3, numpy.float64("nan"): 4},
+            [[None, 1], [None, 2], [None, 3], [None, 4]],
+        ),
+        ({None: 1, NAN: 2, pandas.NaT: 3}, {"None": 1, "nan": 2, "NaT": 3}),
+        ({1: "int", "1": "str"}, [[1, "int"], ["1", "str"]]),
+        ([{"a": {True: [NAN], "True": 2}}], [{"a": [[True, [None]], ["True", 2]]}]),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -63,3 +70,18 @@ def test_run_prints_tables_and_enum_members_as_json_that_every_parser_reads(tmp_
 
     value = json.loads(done.stdout, parse_constant=no_constant)["value"]
     assert value == {"rows": [{"x": 1.0}, {"x": None}], "kind": "a"}
+
+
+@pytest.mark.parametrize(
+    ("returned", "shown", "value"),
+    [
+        ("{1: 'int', '1': 'str'}", "{1: 'int', '1': 'str'}", [[1, "int"], ["1", "str"]]),
+        ("[{True: 1, 'true': 2}]", "[{True: 1, 'true': 2}]", [{"True": 1, "true": 2}]),
+        ("{1: 'int', '2': 'str'}", '{"1": "int", "2": "str"}', {"1": "int", "2": "str"}),  # the control
+    ],
+)
+def test_no_item_of_a_dict_is_lost_where_two_keys_have_one_text(tmp_path, returned, shown, value):
+    (tmp_path / "tool.py").write_text(f"def f():\n    return {returned}\n")
+    assert CliRunner().invoke(main, ["run", f"{tmp_path}/tool.py:f"]).stdout == f"{shown}\n"
+    done = CliRunner().invoke(main, ["run", f"{tmp_path}/tool.py:f", "--json"])
+    assert json.loads(done.stdout)["value"] == value

@@ -89,6 +89,39 @@ def test_a_variable_that_is_not_set_is_told_once_and_the_call_is_made():
     assert done.stderr == "warning: --env NOT_SET_ANYWHERE: no such variable is set, so the tool gets none\n"
 
 
+def test_a_variable_without_a_name_is_told_as_that():
+    for words in (["run", TOOL], ["workflow", "run", "flow.yaml"]):
+        done = CliRunner().invoke(main, [*words, "--env", ""])
+        assert done.exit_code == 2
+        assert done.stderr.endswith("Error: Invalid value for '--env': no variable has an empty name\n")
+
+
+@pytest.mark.parametrize("settings", [{}, {"PYSANDBOX_ENV": "ODD"}], ids=["option", "setting"])
+def test_a_variable_that_is_no_text_is_told_by_its_name_and_without_its_value(settings):
+    words = ["--arg", "text=a", *([] if settings else ["--env", "ODD"])]
+    done = run(*words, ODD=os.fsdecode(b"secret\xff"), **settings)
+    assert done.exit_code == 2
+    assert "the value of the variable ODD is not valid UTF-8" in done.stderr
+    assert "leave it out of --env" in done.stderr
+    assert "secret" not in done.stderr
+    assert run(*words, ODD="secret", **settings).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["run", TOOL, "--args", '["a"]', "--args", '["b"]'], "--args"),
+        (["map", TOOL, "--input", __file__, "--output", "o", "--args", "{}", "--args", "{}"], "--args"),
+        (["workflow", "run", "flow.yaml", "--state", "{}", "--state", "{}"], "--state"),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else None,
+)
+def test_arguments_that_are_given_whole_twice_are_refused(words, option):
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert done.stderr.endswith(f"Error: {option} is given twice\n")
+
+
 @pytest.mark.parametrize("value", ["", "x"])
 def test_a_variable_that_is_set_is_passed_on_without_a_word(value):
     done = run("--arg", "text=a", "--env", "SET_HERE", SET_HERE=value)

@@ -26,6 +26,12 @@ def bell(fail=False):
     return "a\\x1b]0;title\\x07\\tb\\x9b"
 """
 
+FLOW = """
+functions:
+  python_functions:
+    - {name: one, file: ./tool.py, function: value}
+"""
+
 
 @pytest.fixture
 def tools(tmp_path: Path) -> str:
@@ -138,6 +144,50 @@ def test_a_full_standard_output_is_told() -> None:
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "error: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "{}:value"],
+        ["run", "{}:value", "--json"],
+        ["run", "{}:says"],
+        ["learn", "{}:value"],
+        ["profile", "{}:value", "--repeat", "1"],
+        ["call", "{}.set", "value"],
+        ["workflow", "run", "{}.yaml"],
+    ],
+    ids=" ".join,
+)
+def test_a_full_standard_output_is_no_slip_of_the_command_line_once_the_tool_has_run(
+    tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "tool.py").write_text("def value():\n    return 1\n\ndef says():\n    print('a')\n")
+    tool = f"{tmp_path}/tool.py"
+    Path(f"{tool}.yaml").write_text(FLOW)
+    assert pysandbox("save", tool, "-o", f"{tool}.set").exit_code == 0
+    command = [sys.executable, "-m", "elf_pysandbox", *(word.format(tool) for word in words)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 6
+        assert "error: cannot write the output: No space left on device\n" in done.stderr
+        usage = [*command, "--no-such-option"]
+        done = subprocess.run(usage, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(("function", "code"), [("fails", 6), ("no name", 2)])
+def test_a_full_standard_error_is_no_tool_that_raised(tmp_path: Path, function: str, code: int) -> None:
+    (tmp_path / "tool.py").write_text("def fails():\n    raise ValueError\n")
+    command = [sys.executable, "-m", "elf_pysandbox", "run", f"{tmp_path}/tool.py:{function}"]
+    with open("/dev/full", "w") as full:
+        assert subprocess.run(command, cwd=ROOT, stderr=full, check=False).returncode == code
+
+
+def test_a_page_that_cannot_be_written_after_the_calls_is_told_as_that(tmp_path: Path) -> None:
+    done = pysandbox("profile", f"{TEXT}:shout", "--arg", "text=a", "--repeat", "1", "--html", "/nope/f.html")
+    assert done.exit_code == 6
+    assert done.stderr == "error: cannot write /nope/f.html: No such file or directory\n"
 
 
 def test_an_empty_path_grants_nothing() -> None:

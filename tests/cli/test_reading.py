@@ -52,6 +52,36 @@ def test_what_is_wrong_with_a_file_of_arguments_is_told_by_its_name_without_advi
     assert "Quote" not in done.stderr
 
 
+LONG = "1" * 5000
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["--args", f"[{LONG}]"], "--args cannot be used: the number at line 1 column 2 "),
+        (
+            ["--args", f'["{LONG}", 1.{LONG}, 0e0{LONG},\n -{LONG}]'],
+            "--args cannot be used: the number at line 2 column 2 ",
+        ),
+        (["--arg", f"x={LONG}"], "--arg x cannot be used: the number at line 1 column 1 "),
+    ],
+    ids=["whole", "among others", "one"],
+)
+def test_a_number_that_python_does_not_read_is_told_where_it_stands_and_what_to_do(
+    tool: str, words: list[str], place: str
+) -> None:
+    done = run(tool, *words)
+    assert done.exit_code == 2
+    what = "has 5000 digits, and Python reads 4300: write it as text, in quotes, or set PYTHONINTMAXSTRDIGITS=5000\n"
+    assert done.stderr.endswith(f"Error: {place}{what}")
+    assert run(tool, "--arg", f'x="{LONG}"').stdout == f"{LONG}\n"
+    command = [sys.executable, "-m", "elf_pysandbox", "run", tool, "--arg", f"x={LONG}"]
+    environ = {**os.environ, "PYTHONINTMAXSTRDIGITS": "5000"}
+    assert (
+        subprocess.run(command, env=environ, capture_output=True, check=False).stdout == f"{LONG}\n".encode()
+    )
+
+
 def test_empty_standard_input_is_told_as_such(tool: str) -> None:
     assert "--args '-' is empty" in run(tool, "--args", "-", given=b"").stderr
 

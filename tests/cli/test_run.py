@@ -106,6 +106,19 @@ def test_an_argument_that_was_taken_for_json_is_told_how_to_be_text(tmp_path, pr
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("profile", ["restricted", "native"])
+def test_an_argument_that_no_value_would_make_fit_gets_no_advice_on_its_value(tmp_path, profile):
+    file = tmp_path / "tool.py"
+    file.write_text("def greet(name: str) -> str:\n    return name\n")
+    words = (f"{file}:greet", "--profile", profile, "--arg")
+    absent = run(*words, "name=bob", "--arg", "nam=1")
+    twice = run(*words, "name=5", "--args", '["bob"]')
+    both = run(*words, "name=5", "--arg", "nam=1")
+    assert [done.exit_code for done in (absent, twice, both)] == [4, 4, 4]
+    assert "is JSON" not in absent.stderr + twice.stderr
+    assert both.stderr.splitlines()[1:] == ["""5 is JSON; as text it is --arg name='"5"'"""]
+
+
 def test_a_value_stands_on_a_line_of_its_own(tmp_path):
     file = tmp_path / "tool.py"
     file.write_text(

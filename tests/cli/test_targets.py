@@ -31,6 +31,24 @@ def test_a_target_without_a_function_is_a_usage_error_in_every_command(words):
     assert "'foo.py' names no function. Write 'foo.py:FUNCTION'" in done.output
 
 
+@pytest.mark.parametrize("place", ["/dev/null", "pipe.py"])
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_a_pipe_or_device_is_not_told_as_a_file_that_is_missing(tmp_path, monkeypatch, words, place):
+    os.mkfifo(tmp_path / "pipe.py")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, [words[0], f"{place}:f", *words[1:]])
+    assert done.exit_code == 2
+    assert f"{place!r} is a pipe or a device, no regular file: save the source to one first" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["list"], ["save", "-o", "set.json"]], ids=lambda words: words[0])
+def test_a_pipe_or_device_is_refused_as_a_target_as_it_is_whole(words):
+    for place in ("/dev/null", "/dev/null:f"):
+        done = CliRunner().invoke(main, [words[0], place, *words[1:]])
+        assert done.exit_code == 2
+        assert "'/dev/null' is neither a file nor a folder" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["run", "learn", "inspect", "schema", "profile"])
 def test_a_module_is_looked_for_in_the_working_folder_and_not_below_it(tmp_path, monkeypatch, command):
     (tmp_path / "here_only.py").write_text("import beside\n\ndef f() -> int:\n    return beside.ONE\n")
