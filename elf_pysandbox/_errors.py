@@ -7,7 +7,6 @@ the whole `outcome`.
 
 from __future__ import annotations
 
-import builtins
 import itertools
 
 from elf_pysandbox._hints import Hint, advice, in_python
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from elf_pysandbox._hints import Spelling
     from elf_pysandbox._outcome import Outcome, Status
 
+_OF_OS_ERRORS = ("errno", "strerror", "filename", "filename2")
 _SHOWN_ALIKE = 3  # frames of a recursion shown before they are counted, as the traceback module has it
 
 
@@ -47,6 +47,24 @@ class SandboxError(Exception):
 
     def __str__(self) -> str:
         return self.text()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without a constructor: those here make a message of what they are given, those of builtins read it their way.
+        state = dict(self.__dict__)
+        if isinstance(self, OSError):
+            held = {name: getattr(self, name) for name in _OF_OS_ERRORS}
+            state |= {name: value for name, value in held.items() if value is not None}
+        return _bare, (type(self), self.args), state
+
+
+def _bare(kind: type[SandboxError], args: tuple[Any, ...]) -> SandboxError:
+    """Return an error as it is before its attributes are set; how pickle and copy make one."""
+    new = (
+        OSError.__new__ if issubclass(kind, OSError) else BaseException.__new__
+    )  # as the layouts of the builtins ask
+    error: SandboxError = new(kind)
+    error.args = args
+    return error
 
 
 class ConfigurationError(SandboxError, ValueError):
@@ -310,23 +328,3 @@ ERROR_OF_STATUS: dict[str, type[CallError]] = {
         SandboxFaultError,
     )
 }
-
-# Builtins whose constructors take more than a message, or that would end the host if raised there.
-_NOT_MIRRORED = {"SystemExit", "KeyboardInterrupt", "GeneratorExit", "UnicodeDecodeError",
-                 "UnicodeEncodeError", "UnicodeTranslateError", "BaseExceptionGroup", "ExceptionGroup",
-                 "StopIteration", "StopAsyncIteration"}  # fmt: skip
-_mirrored: dict[str, type[ToolRaised]] = {}
-
-
-def raised_class(info: ErrorInfo) -> type[ToolRaised]:
-    """Return `ToolRaised`, or its subclass that is also the builtin exception `info` names."""
-    if info.module != "builtins" or info.type in _NOT_MIRRORED:
-        return ToolRaised
-    found = _mirrored.get(info.type)
-    if found is None:
-        base: Any = getattr(builtins, info.type, None)
-        if not (isinstance(base, type) and issubclass(base, Exception)):
-            return ToolRaised
-        found = type(f"Tool{info.type}", (ToolRaised, base), {"__module__": __name__})
-        _mirrored[info.type] = found
-    return found
