@@ -16,6 +16,7 @@ from types import TracebackType
 import msgspec
 
 from elf_pysandbox_worker.errors import BadArguments, BadResult, ToolMissing
+from elf_pysandbox_worker.report.origin import is_denial, is_out_of_memory, is_tools_own
 from elf_pysandbox_worker.wire.messages import Bundle, ErrorData, FrameData, encode
 from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge
 
@@ -33,7 +34,6 @@ _OURS = (_OWN, "<frozen importlib", importlib.__file__)
 _PARSER = os.path.join(os.path.dirname(os.path.dirname(importlib.__file__)), "ast.py")
 UNDECODABLE = "Save the file as UTF-8, or correct its coding cookie (PEP 263)."
 """The way out of source that does not decode; as in the rule PSB003, which a native tool's process does not import."""
-_DENIALS = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 
 
 def describe(error: BaseException) -> ErrorData:
@@ -96,7 +96,7 @@ def classify(error: BaseException) -> str:
 
 
 def _classify(error: BaseException) -> str:
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+    if is_out_of_memory(error):
         return "memory_limit"
     if isinstance(error, BadArguments):
         return "invalid_arguments"
@@ -107,7 +107,7 @@ def _classify(error: BaseException) -> str:
     restricted = sys.modules.get("elf_pysandbox_worker.restricted")
     if restricted is not None and isinstance(error, restricted.PolicyDenied):
         return "denied"
-    if isinstance(error, OSError) and error.errno in _DENIALS:
+    if is_denial(error):
         return "denied"
     return "raised"
 
@@ -211,7 +211,7 @@ def _refusal(error: BaseException) -> tuple[str, Sequence[tuple[str, str]]]:
     restricted = sys.modules.get("elf_pysandbox_worker.restricted")
     if restricted is not None and isinstance(error, restricted.PolicyDenied):
         return "", error.hints  # Its message says why.
-    if not isinstance(error, OSError):
+    if not isinstance(error, OSError) or is_tools_own(error):
         return "", ()
     if error.errno == errno.EMFILE:
         # The explanation could not be imported: that takes a descriptor.
