@@ -266,6 +266,17 @@ def test_arguments_that_cannot_be_sent_are_refused_before_any_process_is_used(na
         native_pool.call(tool(native_pool, "echo"), {"f": open})
 
 
+def test_arguments_past_the_limit_are_refused_with_the_name_of_the_limit_and_how_to_raise_it(native_pool):
+    pool = native_pool.with_options(limits=Limits(result_bytes=1000))
+    outcome = pool.outcome(tool(pool, "echo"), "x" * 1001)
+    assert (outcome.status, outcome.error.hints) == ("invalid_arguments", (Hint("result_bytes"),))
+    assert "larger than 1000 bytes when written out (reached at args[0]): result_bytes bounds" in str(
+        outcome.error
+    )
+    assert "Limits(result_bytes=" in str(outcome.error)
+    assert outcome.error.problems[0][0] == "args[0]"
+
+
 def test_a_missing_function_is_named_with_the_nearest_one(native_pool):
     with pytest.raises(ToolNotFoundError, match="did you mean 'add'"):
         native_pool.call(tool(native_pool, "addd"))
