@@ -19,6 +19,10 @@ OWN = {
     "thread": "from concurrent.futures import ThreadPoolExecutor\n"
     "def go(): raise PermissionError(13, 'no')\n"
     "def run():\n with ThreadPoolExecutor() as threads: threads.submit(go).result()",
+    "name": "import socket\ndef run(): raise socket.gaierror(-2, 'Name or service not known')",
+    "service": "import socket\ndef run(): socket.getaddrinfo('127.0.0.1', 'no-such-service')",
+    "no address": "import socket\n"
+    "def run(): socket.getaddrinfo('example.com', 80, flags=socket.AI_NUMERICHOST)",
     "in answer to another": "def run():\n try: {}['k']\n except KeyError: raise PermissionError(13, 'no')",
 }
 REFUSED = {
@@ -33,6 +37,8 @@ REFUSED = {
     "temporary": "import tempfile\ndef run(): tempfile.NamedTemporaryFile(dir='/usr')",
     "socket": "import socket\ndef run(): socket.create_connection(('192.0.2.1', 80))",
     "stream": "import asyncio\nasync def run(): await asyncio.open_connection('192.0.2.1', 80)",
+    "name": "import socket\ndef run(): socket.gethostbyname('example.com')",
+    "name of a stream": "import asyncio\nasync def run(): await asyncio.open_connection('example.com', 80)",
     "fork": "import os\ndef run(): os.fork()",
     "program": "import subprocess\ndef run(): subprocess.run(['true'])",
     "process": "import multiprocessing\ndef run(): multiprocessing.Process(target=print).start()",
@@ -88,3 +94,29 @@ def test_a_module_that_raises_an_error_of_its_own_does_not_load_and_nobody_denie
 ) -> None:
     outcome = native_pool.outcome(native_pool.load_source("raise PermissionError(13, 'no licence')", "run"))
     assert outcome.status == "load_failed"
+
+
+_WRAPPED = {
+    "name": "import urllib.request\ndef run(): urllib.request.urlopen('http://example.com')",
+    "address": "import urllib.request\ndef run(): urllib.request.urlopen('http://192.0.2.1')",
+    "cause": "import socket\ndef run():\n try: socket.gethostbyname('example.com')\n"
+    " except OSError as error: raise RuntimeError('the service is down') from error",
+    "text": "import socket\ndef run():\n try: socket.gethostbyname('example.com')\n"
+    " except OSError as error: raise RuntimeError(f'the service is down: {error}') from None",
+}
+
+
+@pytest.mark.parametrize("source", _WRAPPED.values(), ids=_WRAPPED)
+def test_an_error_that_tells_of_a_refused_network_says_in_a_note_that_there_is_none(
+    native_pool: SandboxPool, source: str
+) -> None:
+    outcome = native_pool.outcome(native_pool.load_source(source, "run"))
+    assert outcome.status == "raised"
+    assert "tools have no network" in outcome.error.info.notes[0]
+    assert "tools have no network" in outcome.error.info.format()
+
+
+def test_an_error_that_only_comes_after_a_refused_network_has_no_such_note(native_pool: SandboxPool) -> None:
+    source = "import socket\ndef run():\n try: socket.gethostbyname('example.com')\n except OSError: 1 / 0"
+    outcome = native_pool.outcome(native_pool.load_source(source, "run"))
+    assert (outcome.error.info.type, outcome.error.info.notes) == ("ZeroDivisionError", ())

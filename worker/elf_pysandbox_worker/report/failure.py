@@ -16,7 +16,7 @@ from types import TracebackType
 import msgspec
 
 from elf_pysandbox_worker.errors import BadArguments, BadResult, ToolMissing
-from elf_pysandbox_worker.report.origin import is_denial, is_out_of_memory, is_tools_own
+from elf_pysandbox_worker.report.origin import is_denial, is_out_of_memory, is_tools_own, told_of
 from elf_pysandbox_worker.wire.messages import Bundle, ErrorData, FrameData, encode
 from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge
 
@@ -211,17 +211,28 @@ def _refusal(error: BaseException) -> tuple[str, Sequence[tuple[str, str]]]:
     restricted = sys.modules.get("elf_pysandbox_worker.restricted")
     if restricted is not None and isinstance(error, restricted.PolicyDenied):
         return "", error.hints  # Its message says why.
+    found = _explained(error)
+    if found is None:
+        found = next((told for inner in told_of(error) if (told := _explained(inner, network=True))), None)
+    return found or ("", ())
+
+
+def _explained(
+    error: BaseException, *, network: bool = False
+) -> tuple[str, Sequence[tuple[str, str]]] | None:
+    """Return why something was refused; with `network`, only where that was the network."""
     if not isinstance(error, OSError) or is_tools_own(error):
-        return "", ()
+        return None
     if error.errno == errno.EMFILE:
         # The explanation could not be imported: that takes a descriptor.
-        return "layer rlimits: too many open files", [("open_files", "")]
+        return None if network else ("layer rlimits: too many open files", [("open_files", "")])
     try:
-        from elf_pysandbox_worker.isolation.explain import explain_error
+        from elf_pysandbox_worker.isolation import explain
 
-        return explain_error(error) or ("", ())
+        found = explain.explain_error(error)
+        return found if found is not None and (not network or explain.is_about_network(found)) else None
     except Exception:
-        return "", ()
+        return None
 
 
 def _frames(traceback: TracebackType | None) -> list[FrameData]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+from contextlib import suppress
 from types import CodeType, TracebackType
 
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -21,7 +22,9 @@ _CHAIN = 20
 
 def is_denial(error: BaseException) -> bool:
     """Whether the kernel refused something."""
-    return isinstance(error, OSError) and error.errno in _DENIALS and not is_tools_own(error)
+    if not isinstance(error, OSError) or error.errno is None:
+        return False
+    return (error.errno in _DENIALS or _is_refused_lookup(error)) and not is_tools_own(error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -40,6 +43,34 @@ def is_tools_own(error: BaseException) -> bool:
         return own and not any(map(_is_met, _before(error)))
     except Exception:
         return False  # no memory, or no descriptor left to import with
+
+
+def told_of(error: BaseException) -> list[BaseException]:
+    """Return the errors that this one tells of in its own words: its causes, and what its text repeats."""
+    found: list[BaseException] = []
+    with suppress(Exception):  # the texts are the tool's own
+        while len(found) < _CHAIN and (inner := _told_by(error)) is not None:
+            found.append(inner)
+            error = inner
+    return found
+
+
+def _told_by(error: BaseException) -> BaseException | None:
+    reason = getattr(error, "reason", None)  # of urllib's URLError, which has no cause
+    if isinstance(reason, BaseException):
+        return reason
+    if error.__cause__ is not None or error.__context__ is None:
+        return error.__cause__
+    text = str(error.__context__)
+    return error.__context__ if text and text in str(error) else None
+
+
+def _is_refused_lookup(error: OSError) -> bool:
+    if type(error).__module__ != "socket":
+        return False
+    from elf_pysandbox_worker.isolation.explain import is_refused_lookup
+
+    return is_refused_lookup(error)
 
 
 def _before(error: BaseException) -> list[BaseException]:
