@@ -41,12 +41,15 @@ class SandboxError(Exception):
 
     def text(self, spelling: Spelling | None = in_python) -> str:
         """Return the message with its hints in the words of a front, or without them."""
-        message = super().__str__()
+        message = self._told()
         told = advice(self.hints, spelling) if spelling else ""
         return f"{message}\n{told}" if told else message
 
     def __str__(self) -> str:
         return self.text()
+
+    def _told(self) -> str:
+        return super().__str__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without a constructor: those here make a message of what they are given, those of builtins read it their way.
@@ -208,7 +211,8 @@ class ToolRaised(CallError):  # noqa: N818 - it names an event, as concurrent.fu
     """The tool raised an exception.
 
     When the tool's exception is a builtin one, the error raised at the host is also an instance of that
-    builtin class, so ``except ZeroDivisionError`` works as if the tool had run here. Its text is the
+    builtin class, so ``except ZeroDivisionError`` works as if the tool had run here (of `UnicodeError` where it is one
+    of the three below that, of `Exception` alone where it is an exception group or ends an iteration). Its text is the
     tool's own; what the sandbox has to say beside it (see `hints`) stands in its notes.
     """
 
