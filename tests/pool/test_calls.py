@@ -12,6 +12,7 @@ from elf_pysandbox import (
     BadResultError,
     Hint,
     InvalidArgumentsError,
+    ItemEvent,
     Limits,
     Policy,
     SandboxPool,
@@ -107,6 +108,55 @@ def test_an_async_tool_is_awaited(native_pool):
 @pytest.mark.parametrize("name", ["count", "count_later"])
 def test_a_generator_called_gives_the_list_of_its_items(native_pool, name):
     assert native_pool.call(tool(native_pool, name), 3) == [0, 1, 2]
+
+
+_RETURNED = """
+import asyncio
+async def items(number):
+    for item in range(number):
+        await asyncio.sleep(0)
+        print(item)
+        yield item
+async def late(number):
+    print("late")
+    return number
+async def fails(number):
+    raise ValueError(number)
+async def items_that_fail(number):
+    yield number
+    raise ValueError(number)
+def plain_items(number): return items(number)
+def plain_late(number): return late(number)
+async def late_items(number): return items(number)
+async def late_generator(number): return (item for item in range(number))
+def plain_fails(number): return fails(number)
+def plain_items_that_fail(number): return items_that_fail(number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "output"),
+    [
+        ("plain_items", [0, 1, 2], "0\n1\n2\n"),
+        ("late_items", [0, 1, 2], "0\n1\n2\n"),
+        ("late_generator", [0, 1, 2], ""),
+        ("plain_late", 3, "late\n"),
+    ],
+)
+def test_what_a_function_of_another_kind_returns_is_run_as_well(native_pool, name, value, output):
+    made = native_pool.load_source(_RETURNED, name)
+    outcome = native_pool.outcome(made, 3)
+    assert (outcome.status, outcome.value, outcome.stdout) == ("ok", value, output)
+    streamed = list(native_pool.stream(made, 3))
+    items = [event.value for event in streamed if isinstance(event, ItemEvent)]
+    assert (streamed[-1].status, items or streamed[-1].value) == ("ok", value)
+
+
+@pytest.mark.parametrize("name", ["plain_fails", "plain_items_that_fail"])
+def test_what_a_function_of_another_kind_returns_may_raise(native_pool, name):
+    with pytest.raises(ValueError, match="3") as caught:
+        native_pool.call(native_pool.load_source(_RETURNED, name), 3)
+    assert caught.value.info.traceback[-1].source == "raise ValueError(number)"
 
 
 def test_output_is_kept_apart_by_stream(native_pool):
