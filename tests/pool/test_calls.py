@@ -110,6 +110,24 @@ def test_a_generator_called_gives_the_list_of_its_items(native_pool, name):
     assert native_pool.call(tool(native_pool, name), 3) == [0, 1, 2]
 
 
+def test_what_is_written_past_pythons_own_streams_is_lost_and_harms_nobody(native_pool):
+    source = """
+import faulthandler, os
+def write(): return os.write(1, b"lost"), os.write(2, b"lost"), os.read(0, 9), print("kept")
+def enable(): faulthandler.enable()
+"""
+    outcome = native_pool.outcome(native_pool.load_source(source, "write"))
+    assert (outcome.value, outcome.stdout, outcome.stderr) == ((4, 4, b"", None), "kept\n", "")
+    refused = native_pool.outcome(native_pool.load_source(source, "enable"))
+    assert (refused.error.info.type, refused.error.info.message) == ("UnsupportedOperation", "fileno")
+
+
+def test_the_outcome_of_a_stream_of_items_has_no_value(native_pool):
+    *events, outcome = native_pool.stream(tool(native_pool, "count"), 3)
+    items = [event.value for event in events if isinstance(event, ItemEvent)]
+    assert (items, outcome.status, outcome.value) == ([0, 1, 2], "ok", None)
+
+
 _RETURNED = """
 import asyncio
 async def items(number):
