@@ -93,8 +93,8 @@ def _restore_os_error(error: OSError, text: str) -> None:
     )
     if files is None:
         return
+    # Its arguments stay the whole text: `repr` shows them, and not the file.
     error.errno, error.strerror = number, files[1]
-    error.args = (number, files[1])
     error.filename, error.filename2 = (_value_of(part) if part else None for part in files.groups()[1:])
 
 

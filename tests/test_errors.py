@@ -164,7 +164,7 @@ def test_a_key_of_another_kind_is_text(native_pool: SandboxPool) -> None:
 def test_an_os_error_has_what_its_text_tells(native_pool: SandboxPool, statement: str, seen: Any) -> None:
     error = error_of(native_pool, statement)
     assert (error.errno, error.strerror, error.filename, error.filename2) == seen
-    assert str(error) == error.info.message
+    assert (str(error), error.args) == (error.info.message, (error.info.message,))
     copied = pickle.loads(pickle.dumps(error))
     assert (copied.errno, copied.strerror, copied.filename, copied.filename2) == seen
 
