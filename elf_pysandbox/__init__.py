@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from elf_pysandbox.integrations.workflow import parse_workflow as parse_workflow
     from elf_pysandbox.integrations.workflow import public_state as public_state
     from elf_pysandbox.integrations.workflow import validate_workflow as validate_workflow
+    from elf_pysandbox_worker.wire.record import Record as Record
 
 _ERRORS = """BadResultError CallCancelledError CallDeniedError CallError CallRejectedError CallTimeoutError
 ConfigurationError CpuLimitError ErrorInfo InvalidArgumentsError LayerUnavailableError MemoryLimitError
@@ -105,7 +106,7 @@ _HOMES = {
     "_statistics": "PoolStatistics",
     "_tools.context": "ModuleContext Sibling",
     "_tools.handler": "Exchange ToolHandler",
-    "_tools.jsonable": "strict_json to_json",
+    "_tools.jsonable": "Record strict_json to_json",
     "_tools.loader": "LoadedFunction PythonFunctionLoader",
     "_tools.retry": "Retry",
     "_tools.schema": "Description",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from elf_pysandbox._errors import CallError, InvalidArgumentsError, PoolClosedError
+from elf_pysandbox._hints import Hint
 from elf_pysandbox._host.abandon import leave
 from elf_pysandbox._host.blocking import BlockingWait
 from elf_pysandbox._host.endings import Ending, Packed
@@ -284,8 +285,11 @@ def _fulfil(future: CallFuture, outcome: Outcome, whole: bool) -> None:
 
 
 def _unsendable(error: UnsupportedValue | ValueTooLarge, call_id: int) -> Outcome:
-    refusal = InvalidArgumentsError(f"the arguments cannot be sent: {error}")
-    refusal.problems = ((getattr(error, "path", ""), str(error)),)
+    too_large = isinstance(error, ValueTooLarge)
+    why = f"{error}: result_bytes bounds arguments as well" if too_large else str(error)
+    refusal = InvalidArgumentsError(f"the arguments cannot be sent: {why}")
+    refusal.problems = ((getattr(error, "path", ""), why),)
+    refusal.with_hints(*[Hint("result_bytes")] * too_large)
     outcome = Outcome("invalid_arguments", error=refusal, call_id=str(call_id))
     refusal.outcome = outcome
     return outcome

@@ -7,7 +7,6 @@ the whole `outcome`.
 
 from __future__ import annotations
 
-import builtins
 import itertools
 
 from elf_pysandbox._hints import Hint, advice, in_python
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from elf_pysandbox._hints import Spelling
     from elf_pysandbox._outcome import Outcome, Status
 
+_OF_OS_ERRORS = ("errno", "strerror", "filename", "filename2")
 _SHOWN_ALIKE = 3  # frames of a recursion shown before they are counted, as the traceback module has it
 
 
@@ -41,12 +41,33 @@ class SandboxError(Exception):
 
     def text(self, spelling: Spelling | None = in_python) -> str:
         """Return the message with its hints in the words of a front, or without them."""
-        message = super().__str__()
+        message = self._told()
         told = advice(self.hints, spelling) if spelling else ""
         return f"{message}\n{told}" if told else message
 
     def __str__(self) -> str:
         return self.text()
+
+    def _told(self) -> str:
+        return super().__str__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without a constructor: those here make a message of what they are given, those of builtins read it their way.
+        state = dict(self.__dict__)
+        if isinstance(self, OSError):
+            held = {name: getattr(self, name) for name in _OF_OS_ERRORS}
+            state |= {name: value for name, value in held.items() if value is not None}
+        return _bare, (type(self), self.args), state
+
+
+def _bare(kind: type[SandboxError], args: tuple[Any, ...]) -> SandboxError:
+    """Return an error as it is before its attributes are set; how pickle and copy make one."""
+    new = (
+        OSError.__new__ if issubclass(kind, OSError) else BaseException.__new__
+    )  # as the layouts of the builtins ask
+    error: SandboxError = new(kind)
+    error.args = args
+    return error
 
 
 class ConfigurationError(SandboxError, ValueError):
@@ -190,7 +211,8 @@ class ToolRaised(CallError):  # noqa: N818 - it names an event, as concurrent.fu
     """The tool raised an exception.
 
     When the tool's exception is a builtin one, the error raised at the host is also an instance of that
-    builtin class, so ``except ZeroDivisionError`` works as if the tool had run here. Its text is the
+    builtin class, so ``except ZeroDivisionError`` works as if the tool had run here (of `UnicodeError` where it is one
+    of the three below that, of `Exception` alone where it is an exception group or ends an iteration). Its text is the
     tool's own; what the sandbox has to say beside it (see `hints`) stands in its notes.
     """
 
@@ -310,23 +332,3 @@ ERROR_OF_STATUS: dict[str, type[CallError]] = {
         SandboxFaultError,
     )
 }
-
-# Builtins whose constructors take more than a message, or that would end the host if raised there.
-_NOT_MIRRORED = {"SystemExit", "KeyboardInterrupt", "GeneratorExit", "UnicodeDecodeError",
-                 "UnicodeEncodeError", "UnicodeTranslateError", "BaseExceptionGroup", "ExceptionGroup",
-                 "StopIteration", "StopAsyncIteration"}  # fmt: skip
-_mirrored: dict[str, type[ToolRaised]] = {}
-
-
-def raised_class(info: ErrorInfo) -> type[ToolRaised]:
-    """Return `ToolRaised`, or its subclass that is also the builtin exception `info` names."""
-    if info.module != "builtins" or info.type in _NOT_MIRRORED:
-        return ToolRaised
-    found = _mirrored.get(info.type)
-    if found is None:
-        base: Any = getattr(builtins, info.type, None)
-        if not (isinstance(base, type) and issubclass(base, Exception)):
-            return ToolRaised
-        found = type(f"Tool{info.type}", (ToolRaised, base), {"__module__": __name__})
-        _mirrored[info.type] = found
-    return found

@@ -32,7 +32,7 @@ class Limits:
     output_bytes : int
         Bytes of standard output and error together. 1 MiB: a log a person can still read.
     result_bytes : int
-        Bytes of the returned value as written out. 64 MiB: a table of a million rows.
+        Bytes of the returned value as written out, and as many of the arguments. 64 MiB: a table of a million rows.
     scratch_mb : int
         Size of the private writable directory of each call, in MiB. 0: none; tools that want a
         temporary file ask for it (`Files.scratch_mb` sets the same).

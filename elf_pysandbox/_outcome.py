@@ -83,7 +83,8 @@ class Outcome:
     status : Status
         One of `STATUSES`.
     value : Any
-        The returned value; None unless `status == "ok"`. For a generator tool, the list of its items.
+        The returned value; None unless `status == "ok"`. For a generator tool, the list of its items; None in the last
+        event of `stream` and `astream`, which have yielded each as an `ItemEvent`.
     error : BaseException or None
         The exception that `SandboxPool.call` would raise; None when ok.
     stdout, stderr : str

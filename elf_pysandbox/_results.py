@@ -12,7 +12,6 @@ from elf_pysandbox._errors import (
     LayerUnavailableError,
     SandboxFaultError,
     TracebackFrame,
-    raised_class,
 )
 from elf_pysandbox._hints import Hint, advice
 from elf_pysandbox._outcome import RETRYABLE, LayerState, Outcome, Usage
@@ -106,10 +105,9 @@ def error_of(ending: Ending) -> Exception:
     if info is None:
         return ERROR_OF_STATUS.get(ending.status, SandboxFaultError)(ending.message).with_hints(*hints)
     if ending.status == "raised":
-        name = info.type if info.module == "builtins" else f"{info.module}.{info.type}"
-        kind = raised_class(info)
-        text = info.message if kind.__name__ != "ToolRaised" else f"{name}: {info.message}"
-        raised = kind(text, info).with_hints(*info.hints)
+        from elf_pysandbox._mirrors import raised as raised_here
+
+        raised = raised_here(info).with_hints(*info.hints)
         for note in (*info.notes, advice(info.hints)):
             if note:
                 raised.add_note(note)

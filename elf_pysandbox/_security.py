@@ -156,7 +156,10 @@ class PythonSecurityValidator:
         self, files: Sequence[tuple[str, bytes, Sequence[str]]]
     ) -> Iterable[tuple[str, list[Diagnostic]]]:
         answers = check_files(
-            [CheckFile(path, source, list(siblings)) for path, source, siblings in files],
+            [
+                CheckFile(_sendable(path), source, [name for name in siblings if name == _sendable(name)])
+                for path, source, siblings in files
+            ],
             own_interpreter().roots,
             layers=self.policy.layer_modes(),
             allowed_imports=self.allowed_imports,
@@ -213,6 +216,11 @@ class PythonSecurityValidator:
         from elf_pysandbox_worker.restricted.namespace import plain_globals
 
         return plain_globals(allowed_modules)
+
+
+def _sendable(name: str) -> str:
+    """Return the name of a file with what is not UTF-8 in it escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _as_bytes(source: str | bytes) -> bytes:

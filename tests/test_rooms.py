@@ -15,8 +15,8 @@ HOST, WORKER = ROOT / "elf_pysandbox", ROOT / "worker" / "elf_pysandbox_worker"
 
 # Room -> rooms it may import (itself always). Rooms of the host package; the face is every `_name.py` beside them.
 FACE = {
-    "_ahead", "_calls", "_doctor", "_errors", "_hints", "_interpreter", "_limits", "_outcome", "_policy", "_pool",
-    "_records", "_remembered", "_results", "_route", "_security", "_settings", "_statistics",
+    "_ahead", "_calls", "_doctor", "_errors", "_hints", "_interpreter", "_limits", "_mirrors", "_outcome", "_policy",
+    "_pool", "_records", "_remembered", "_results", "_route", "_security", "_settings", "_statistics",
 }  # fmt: skip
 MAY_IMPORT = {
     "_records": set(),
@@ -25,11 +25,12 @@ MAY_IMPORT = {
     "_errors": {"_outcome", "_hints", "_records"},  # the first as types
     "_hints": {"_records"},
     "_limits": {"_errors", "_records"},
+    "_mirrors": {"_errors"},
     "_outcome": {"_errors", "_records"},
     "_policy": {"_errors", "_records"},
     "_statistics": {"_errors"},
     "_host": set(),
-    "_results": {"_errors", "_hints", "_outcome", "_host"},
+    "_results": {"_errors", "_hints", "_mirrors", "_outcome", "_host"},
     "_interpreter": {"_errors", "_records"},
     "_route": {"_interpreter", "_errors", "_host", "_limits", "_policy", "_tools"},
     "_tools": FACE - {"_doctor"},

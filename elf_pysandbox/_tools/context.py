@@ -57,6 +57,16 @@ def digest_of(parts: Iterable[bytes | bytearray | memoryview]) -> bytes:
     return bytes(digest.digest())
 
 
+def _check_names(name: str, path: str) -> None:
+    """Refuse what no message could hold: the names of files are bytes, here with lone surrogates where no UTF-8."""
+    try:
+        (name + path).encode()
+    except UnicodeEncodeError:
+        raise ModuleLoadError(
+            f"module {name!r} cannot be sent, since its name or path is not valid UTF-8: rename {path!r}, or the folder"
+        ) from None
+
+
 @record(frozen=True)
 class Sibling:
     """A module that travels with a tool's own.
@@ -77,6 +87,7 @@ class Sibling:
     code_hash: str = ""
 
     def __post_init__(self) -> None:
+        _check_names(self.name, self.path)
         if not self.code_hash:
             object.__setattr__(self, "code_hash", hash_source(self.source))
 
@@ -126,6 +137,7 @@ class ModuleContext:
     def __post_init__(self) -> None:
         if not self.name or "\0" in self.name:
             raise ConfigurationError(f"ModuleContext.name must be a module name, not {self.name!r}")
+        _check_names(self.name, self.path)
         if not isinstance(self.source_bytes, bytes):
             raise ConfigurationError("ModuleContext.source_bytes must be bytes: the file as it is on disk")
         if not self.code_hash:

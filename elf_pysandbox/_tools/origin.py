@@ -70,9 +70,10 @@ def _candidates(value: Any) -> list[tuple[types.ModuleType, str]]:
     bound = getattr(value, "__self__", None)
     if isinstance(bound, types.ModuleType):
         homes.insert(0, bound.__name__)
-    modules = [
-        sys.modules[home] for home in dict.fromkeys(homes) if isinstance(home, str) and home in sys.modules
-    ]
+    named = [home for home in homes if isinstance(home, str)]
+    # The policy publishes `operator`, and what is in it says that it is from `_operator`.
+    public = [home[1:] for home in named if home.startswith("_") and is_standard(home)]
+    modules = [sys.modules[home] for home in dict.fromkeys((*public, *named)) if home in sys.modules]
     # A ufunc knows its name but not its module: numpy.core._multiarray_umath, published as numpy.sqrt.
     roots = [sys.modules[module.__name__.partition(".")[0]] for module in modules]
     return [(module, name) for module in dict.fromkeys((*modules, *roots))]

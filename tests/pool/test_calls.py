@@ -12,6 +12,7 @@ from elf_pysandbox import (
     BadResultError,
     Hint,
     InvalidArgumentsError,
+    ItemEvent,
     Limits,
     Policy,
     SandboxPool,
@@ -107,6 +108,73 @@ def test_an_async_tool_is_awaited(native_pool):
 @pytest.mark.parametrize("name", ["count", "count_later"])
 def test_a_generator_called_gives_the_list_of_its_items(native_pool, name):
     assert native_pool.call(tool(native_pool, name), 3) == [0, 1, 2]
+
+
+def test_what_is_written_past_pythons_own_streams_is_lost_and_harms_nobody(native_pool):
+    source = """
+import faulthandler, os
+def write(): return os.write(1, b"lost"), os.write(2, b"lost"), os.read(0, 9), print("kept")
+def enable(): faulthandler.enable()
+"""
+    outcome = native_pool.outcome(native_pool.load_source(source, "write"))
+    assert (outcome.value, outcome.stdout, outcome.stderr) == ((4, 4, b"", None), "kept\n", "")
+    refused = native_pool.outcome(native_pool.load_source(source, "enable"))
+    assert (refused.error.info.type, refused.error.info.message) == ("UnsupportedOperation", "fileno")
+
+
+def test_the_outcome_of_a_stream_of_items_has_no_value(native_pool):
+    *events, outcome = native_pool.stream(tool(native_pool, "count"), 3)
+    items = [event.value for event in events if isinstance(event, ItemEvent)]
+    assert (items, outcome.status, outcome.value) == ([0, 1, 2], "ok", None)
+
+
+_RETURNED = """
+import asyncio
+async def items(number):
+    for item in range(number):
+        await asyncio.sleep(0)
+        print(item)
+        yield item
+async def late(number):
+    print("late")
+    return number
+async def fails(number):
+    raise ValueError(number)
+async def items_that_fail(number):
+    yield number
+    raise ValueError(number)
+def plain_items(number): return items(number)
+def plain_late(number): return late(number)
+async def late_items(number): return items(number)
+async def late_generator(number): return (item for item in range(number))
+def plain_fails(number): return fails(number)
+def plain_items_that_fail(number): return items_that_fail(number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "output"),
+    [
+        ("plain_items", [0, 1, 2], "0\n1\n2\n"),
+        ("late_items", [0, 1, 2], "0\n1\n2\n"),
+        ("late_generator", [0, 1, 2], ""),
+        ("plain_late", 3, "late\n"),
+    ],
+)
+def test_what_a_function_of_another_kind_returns_is_run_as_well(native_pool, name, value, output):
+    made = native_pool.load_source(_RETURNED, name)
+    outcome = native_pool.outcome(made, 3)
+    assert (outcome.status, outcome.value, outcome.stdout) == ("ok", value, output)
+    streamed = list(native_pool.stream(made, 3))
+    items = [event.value for event in streamed if isinstance(event, ItemEvent)]
+    assert (streamed[-1].status, items or streamed[-1].value) == ("ok", value)
+
+
+@pytest.mark.parametrize("name", ["plain_fails", "plain_items_that_fail"])
+def test_what_a_function_of_another_kind_returns_may_raise(native_pool, name):
+    with pytest.raises(ValueError, match="3") as caught:
+        native_pool.call(native_pool.load_source(_RETURNED, name), 3)
+    assert caught.value.info.traceback[-1].source == "raise ValueError(number)"
 
 
 def test_output_is_kept_apart_by_stream(native_pool):
@@ -264,6 +332,17 @@ def test_a_bad_result_names_the_path_inside_the_value(native_pool):
 def test_arguments_that_cannot_be_sent_are_refused_before_any_process_is_used(native_pool):
     with pytest.raises(InvalidArgumentsError, match="cannot be sent"):
         native_pool.call(tool(native_pool, "echo"), {"f": open})
+
+
+def test_arguments_past_the_limit_are_refused_with_the_name_of_the_limit_and_how_to_raise_it(native_pool):
+    pool = native_pool.with_options(limits=Limits(result_bytes=1000))
+    outcome = pool.outcome(tool(pool, "echo"), "x" * 1001)
+    assert (outcome.status, outcome.error.hints) == ("invalid_arguments", (Hint("result_bytes"),))
+    assert "larger than 1000 bytes when written out (reached at args[0]): result_bytes bounds" in str(
+        outcome.error
+    )
+    assert "Limits(result_bytes=" in str(outcome.error)
+    assert outcome.error.problems[0][0] == "args[0]"
 
 
 def test_a_missing_function_is_named_with_the_nearest_one(native_pool):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from elf_pysandbox import PythonSecurityValidator
@@ -105,6 +107,17 @@ def test_a_source_that_ends_the_checking_process_is_a_finding_and_the_other_file
         "a.py": ["PSB301"],
         "b.py": ["PSB002"],
         "c.py": [],
+    }
+
+
+def test_a_file_whose_name_is_not_utf_8_is_checked_and_so_are_those_beside_it(tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.py")
+    for path in (odd, str(tmp_path / "even.py")):
+        with open(path, "w", encoding="ascii") as file:
+            file.write("import os\n")
+    found = PythonSecurityValidator().check_paths([tmp_path])
+    assert {path: [(d.rule, d.path) for d in ds] for path, ds in found.items()} == {
+        path: [("PSB301", path)] for path in (odd, str(tmp_path / "even.py"))
     }
 
 

@@ -1,4 +1,7 @@
+import bisect
+import heapq
 import io
+import operator
 import socket
 import subprocess
 import sys
@@ -74,6 +77,17 @@ def test_a_callable_without_source_is_refused_under_the_language_policy(restrict
     outcome = restricted.outcome(load(from_exec("def f(): return 1", "f")))
     assert outcome.status in ("denied", "load_failed")
     assert str(outcome.error).endswith(": put it into a file")
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "value"),
+    [(operator.add, (1, 2), 3), (bisect.bisect_left, ([1, 3], 3), 1), (heapq.nsmallest, (1, [2, 1]), [1])],
+    ids=["operator", "bisect", "heapq"],
+)
+def test_a_function_that_says_it_is_of_a_private_module_goes_by_the_public_one(
+    function: Any, arguments: tuple[Any, ...], value: Any, restricted: SandboxPool
+) -> None:
+    assert restricted.call(load(function), *arguments) == value
 
 
 @pytest.mark.parametrize(

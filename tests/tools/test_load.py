@@ -1,4 +1,6 @@
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -167,6 +169,20 @@ def test_what_does_not_exist_is_an_error_that_says_what_to_do(
 ) -> None:
     with pytest.raises(error, match=words):
         load(target)
+
+
+@pytest.mark.parametrize("name", [b"tool\xff.py", b"folder\xff/tool.py"], ids=["file", "folder"])
+def test_a_file_whose_name_is_not_utf_8_is_an_error_that_names_it(tmp_path: Path, name: bytes) -> None:
+    path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="ascii") as file:
+        file.write("def f(): return 1\n")
+    with pytest.raises(ModuleLoadError, match="not valid UTF-8: rename") as caught:
+        load(f"{path}:f")
+    assert "\\udcff" in str(caught.value)
+    assert str(caught.value).encode()
+    with pytest.raises(ModuleLoadError, match="not valid UTF-8"):
+        load_source("def f(): return 1", "f", name="tool\udcff")
 
 
 def test_a_source_too_large_is_refused_before_it_is_held(project: Project) -> None:

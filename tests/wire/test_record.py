@@ -140,6 +140,33 @@ def test_records_are_read_only_comparable_hashable_printable_copyable() -> None:
     assert (record["name"], list(record), len(record)) == ("n", ["name"], 1)
 
 
+def test_a_record_makes_a_dict_of_its_fields_as_they_are() -> None:
+    record = round_trip(Point(1, [Colour.RED]))
+    assert (
+        dict(record)
+        == {**record}
+        == dict(record.fields)
+        == {"x": 1, "y": [round_trip(Colour.RED)], "_private": 4}
+    )
+    named = round_trip(Record("Odd", "m", "dataclass", {"keys": 1, "kind": 2}))
+    assert dict(named) == {"keys": 1, "kind": 2}
+
+
+def test_the_record_of_a_named_tuple_has_its_items_by_place_and_others_have_none() -> None:
+    pair = round_trip(Pair(1, (2,)))
+    assert (pair[0], pair[-1], pair["left"], list(pair)) == (1, (2,), 1, ["left", "right"])
+    with pytest.raises(IndexError):
+        pair[2]
+    with pytest.raises(KeyError):
+        round_trip(Frozen("n"))[0]
+
+
+def test_a_record_can_be_imported_by_those_who_are_given_one() -> None:
+    import elf_pysandbox
+
+    assert elf_pysandbox.Record is Record
+
+
 def test_fields_named_like_protocols_are_no_attributes() -> None:
     memory = {"shape": (4,), "typestr": "|u1", "data": (12345, False), "version": 3}
     fields = {"__array_interface__": memory, "_repr_html_": "<script>", "__class__": 1, "keys": 2, "kind": 3}

@@ -51,7 +51,7 @@ def test_a_hint_says_return_of_a_result_and_pass_of_an_argument(root: str, word:
         (len, "builtin_function_or_method", "dict"),
         (refusal, "function", "return what it computes"),
         (io, "module", "return what you need of it"),
-        ((i for i in ()), "generator", "stream"),
+        ((i for i in ()), "generator", "return list(...) of it"),
         (threading.Lock(), "_thread.lock", "dict"),
         (io.BytesIO(), "_io.BytesIO", "getvalue"),
         (Plain(), f"{__name__}.Plain", "dataclass"),

@@ -37,7 +37,7 @@ def wanted_to_write(error: BaseException) -> bool:
     """Whether what failed was to make, change or remove something."""
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return True
-    last = _innermost(error.__traceback__)
+    last = innermost(error.__traceback__)
     if last is None:
         return False
     if last.tb_frame.f_code.co_name in _CALLS:
@@ -76,7 +76,8 @@ def _says_so(part: ast.AST, frame: FrameType) -> bool:
     return isinstance(part, ast.Attribute) and part.attr in _FLAG_NAMES
 
 
-def _innermost(traceback: TracebackType | None) -> TracebackType | None:
+def innermost(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the entry of a traceback where its error came up."""
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     return traceback

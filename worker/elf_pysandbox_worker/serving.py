@@ -36,6 +36,7 @@ Buffers = Sequence[bytes | bytearray]
 Payload = bytes | bytearray | memoryview
 
 _CHUNK = 1 << 16
+_DRIVEN = frozenset({types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType})
 # The host is trusted; the caps only keep a damaged stream from looking like a huge one.
 _CAPS = FrameCaps(payload=1 << 31, total=1 << 33)
 
@@ -104,10 +105,9 @@ def run(tool: loading.LoadedTool, call: Call, buffers: Buffers) -> Any:
     except TypeError as error:
         explain_misfit(error, target.function, args, kwargs)
         raise
-    if target.kind in (loading.GENERATOR, loading.ASYNC_GENERATOR) or isinstance(result, types.GeneratorType):
-        return drive(result, call)
-    if target.kind != loading.SYNC:
-        result = drive(result, call)
+    result = _driven(result, call)
+    if type(result) is Yielded:
+        return result
     if "watch" in call.options:
         from elf_pysandbox_worker import watching
 
@@ -143,6 +143,13 @@ def explain_misfit(error: TypeError, function: Any, args: Sequence[Any], kwargs:
         raise BadArguments([("", f"{misfit}; the signature is {signature}{of_a_method(first)}")]) from None
 
 
+def _driven(result: Any, call: Call) -> Any:
+    """Run what is still to be run, whatever kind of function returned it: a decorator makes a plain one of each."""
+    while type(result) in _DRIVEN:
+        result = drive(result, call)
+    return result
+
+
 def drive(result: Any, call: Call) -> Any:
     """Run a generator, a coroutine or an asynchronous generator to its end; anything else is returned as it is."""
     if isinstance(result, types.GeneratorType):
@@ -172,9 +179,17 @@ async def _drain(items: Any, call: Call) -> Yielded:
 def pack(call: Call, value: Any) -> bytes | None:
     """Return the value of a call written out; None if it was sent, or that it cannot be.
 
-    Sent here is what does not fit the shortest path: a value with buffers, the end of a generator.
+    Sent here is what does not fit the shortest path: a value with buffers, the end of a generator. What a plain
+    function left to be run is run first, and may fail.
     """
     items = -1
+    if type(value) in _DRIVEN:
+        try:
+            value = _driven(value, call)
+        except BaseException as error:
+            tell_failure(call, error)
+            return None
+        stream.flush()
     if type(value) is Yielded:
         items, value = value.number, None
     try:

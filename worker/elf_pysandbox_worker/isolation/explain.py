@@ -10,11 +10,12 @@ import errno
 import linecache
 import os
 import re
+import sys
 from collections.abc import Collection
 from types import TracebackType
 from typing import NamedTuple
 
-from elf_pysandbox_worker.intent import folder_asked_for, wanted_to_write
+from elf_pysandbox_worker.intent import folder_asked_for, innermost, wanted_to_write
 from elf_pysandbox_worker.isolation.context import Context
 from elf_pysandbox_worker.isolation.grants import below
 
@@ -30,6 +31,9 @@ class Explanation(NamedTuple):
 
 
 _NETWORK = "tools have no network"
+_NO_ANSWER = frozenset({-2, -3, -4, -5, -11})
+"""Of getaddrinfo(3): EAI_NONAME, _AGAIN, _FAIL, _NODATA, _SYSTEM. The others are about its arguments."""
+_LOOKUP = "looking up a host's name"
 _PROGRAMS = "tools start no programs; there is no setting for it"
 _OTHERS = "tools do not act on other processes; there is no setting for it"
 _METADATA = "it needs a place to write to and the mount namespace"
@@ -46,7 +50,7 @@ class _Refusal(NamedTuple):
 
 # The first entry whose words stand in the line that failed is the reading; the particular before the general.
 _REFUSALS = (
-    _Refusal("getaddrinfo|gethostbyname|gethostbyaddr", "looking up a host's name", _NETWORK),
+    _Refusal("getaddrinfo|gethostbyname|gethostbyaddr", _LOOKUP, _NETWORK),
     _Refusal(
         "_fork_exec|posix_spawn|spawn\\w*|Popen|subprocess|system",
         "starting a program (execve(2))",
@@ -119,6 +123,8 @@ def explain_error(error: BaseException, context: Context | None = None) -> Expla
     if not isinstance(error, OSError) or error.errno is None:
         return None
     context = context or _of_this_process()
+    if is_refused_lookup(error, context):
+        return _explain_lookup(context)
     words = _words_of(error.__traceback__)
     if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM) and any(map(_SHARED_MEMORY.fullmatch, words)):
         return _explain_shared_memory(context)
@@ -132,6 +138,32 @@ def explain_error(error: BaseException, context: Context | None = None) -> Expla
     if error.errno == errno.EAGAIN and not words & {"fork", "start_new_thread", "_start_joinable_thread"}:
         return None  # A non-blocking read, most likely.
     return _LIMITS.get(error.errno)
+
+
+def is_refused_lookup(error: BaseException, context: Context | None = None) -> bool:
+    """Whether a host's name could not be looked up for want of a network: such an error has a number of its own."""
+    socket = sys.modules.get("_socket")
+    if socket is None or not isinstance(error, (socket.gaierror, socket.herror)):
+        return False
+    context = context or _of_this_process()
+    if context is None or not (context.holds("seccomp") or context.holds("network_namespace")):
+        return False
+    if isinstance(error, socket.herror):
+        return True
+    last = innermost(error.__traceback__)
+    flags = last.tb_frame.f_locals.get("flags") if last is not None else 0
+    asked_whether_address = isinstance(flags, int) and flags & socket.AI_NUMERICHOST
+    return error.errno in _NO_ANSWER and not asked_whether_address
+
+
+def is_about_network(explanation: Explanation) -> bool:
+    """Whether it was the network that was refused."""
+    return explanation.text.endswith(_NETWORK)
+
+
+def _explain_lookup(context: Context | None) -> Explanation:
+    layer = "network_namespace" if context is not None and not context.holds("seccomp") else "seccomp"
+    return Explanation(f"layer {layer}: {_LOOKUP} is not allowed: {_NETWORK}")
 
 
 def _explain_shared_memory(context: Context | None) -> Explanation:
@@ -219,9 +251,7 @@ def _path_of(error: OSError) -> str | None:
 
 def _words_of(traceback: TracebackType | None) -> set[str]:
     """Return the identifiers of the line that failed, and the function it stands in."""
-    last = None
-    while traceback is not None:
-        last, traceback = traceback, traceback.tb_next
+    last = innermost(traceback)
     if last is None:
         return set()
     code = last.tb_frame.f_code

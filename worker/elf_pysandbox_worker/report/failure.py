@@ -16,6 +16,7 @@ from types import TracebackType
 import msgspec
 
 from elf_pysandbox_worker.errors import BadArguments, BadResult, ToolMissing
+from elf_pysandbox_worker.report.origin import is_denial, is_out_of_memory, is_tools_own, told_of
 from elf_pysandbox_worker.wire.messages import Bundle, ErrorData, FrameData, encode
 from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge
 
@@ -33,7 +34,6 @@ _OURS = (_OWN, "<frozen importlib", importlib.__file__)
 _PARSER = os.path.join(os.path.dirname(os.path.dirname(importlib.__file__)), "ast.py")
 UNDECODABLE = "Save the file as UTF-8, or correct its coding cookie (PEP 263)."
 """The way out of source that does not decode; as in the rule PSB003, which a native tool's process does not import."""
-_DENIALS = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 
 
 def describe(error: BaseException) -> ErrorData:
@@ -96,7 +96,7 @@ def classify(error: BaseException) -> str:
 
 
 def _classify(error: BaseException) -> str:
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+    if is_out_of_memory(error):
         return "memory_limit"
     if isinstance(error, BadArguments):
         return "invalid_arguments"
@@ -107,7 +107,7 @@ def _classify(error: BaseException) -> str:
     restricted = sys.modules.get("elf_pysandbox_worker.restricted")
     if restricted is not None and isinstance(error, restricted.PolicyDenied):
         return "denied"
-    if isinstance(error, OSError) and error.errno in _DENIALS:
+    if is_denial(error):
         return "denied"
     return "raised"
 
@@ -211,17 +211,28 @@ def _refusal(error: BaseException) -> tuple[str, Sequence[tuple[str, str]]]:
     restricted = sys.modules.get("elf_pysandbox_worker.restricted")
     if restricted is not None and isinstance(error, restricted.PolicyDenied):
         return "", error.hints  # Its message says why.
-    if not isinstance(error, OSError):
-        return "", ()
+    found = _explained(error)
+    if found is None:
+        found = next((told for inner in told_of(error) if (told := _explained(inner, network=True))), None)
+    return found or ("", ())
+
+
+def _explained(
+    error: BaseException, *, network: bool = False
+) -> tuple[str, Sequence[tuple[str, str]]] | None:
+    """Return why something was refused; with `network`, only where that was the network."""
+    if not isinstance(error, OSError) or is_tools_own(error):
+        return None
     if error.errno == errno.EMFILE:
         # The explanation could not be imported: that takes a descriptor.
-        return "layer rlimits: too many open files", [("open_files", "")]
+        return None if network else ("layer rlimits: too many open files", [("open_files", "")])
     try:
-        from elf_pysandbox_worker.isolation.explain import explain_error
+        from elf_pysandbox_worker.isolation import explain
 
-        return explain_error(error) or ("", ())
+        found = explain.explain_error(error)
+        return found if found is not None and (not network or explain.is_about_network(found)) else None
     except Exception:
-        return "", ()
+        return None
 
 
 def _frames(traceback: TracebackType | None) -> list[FrameData]:

@@ -38,7 +38,6 @@ _HINTS: Final = {
     "BytesIO": "{give} its getvalue()",
     "StringIO": "{give} its getvalue()",
 }
-_STREAMED: Final = frozenset({"generator", "async_generator"})
 _BASES: Final = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
 _MODULES: Final = frozenset({"numpy", "pandas"})
 
@@ -148,9 +147,7 @@ def _printable(name: object) -> str:
 def _hint(writer: Writer, value: object) -> str:
     kind = type(value)
     if kind.__name__ in _HINTS:
-        hint = _HINTS[kind.__name__].format(give=writer.give)
-        streamed = kind.__name__ in _STREAMED and writer.give == "return"
-        return f"{hint}, or call the tool as a stream" if streamed else hint
+        return _HINTS[kind.__name__].format(give=writer.give)
     for base in _BASES:
         if isinstance(value, base):
             return f"{writer.give} {base.__name__}(...) of it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, KeysView, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
@@ -16,8 +16,10 @@ class Record:
     """An Enum member, dataclass, pydantic model, named tuple or msgspec struct, as plain data.
 
     Nothing of its class is imported or run. Fields are read as attributes (``record.name``), or by
-    ``record["name"]`` where a field begins with an underscore or is called as one of the attributes below.
-    Records are read-only and compare equal when type, kind and fields do.
+    ``record["name"]`` where a field begins with an underscore or is called as one of the attributes or methods below.
+    ``dict(record)`` has the fields as they are, `as_dict` converts the records in them as well. Of a named tuple,
+    ``record[0]`` is the first field; iterating gives the names. Records are read-only and compare equal when type,
+    kind and fields do.
 
     Attributes
     ----------
@@ -50,8 +52,14 @@ class Record:
             return self.fields[name]
         raise AttributeError(f"{self.type_name!r} record has no field {name!r}")
 
-    def __getitem__(self, name: str) -> Any:
-        return self.fields[name]
+    def __getitem__(self, name: str | int) -> Any:
+        if isinstance(name, int) and self.kind == "namedtuple":
+            return tuple(self.fields.values())[name]
+        return self.fields[name]  # type: ignore[index]
+
+    def keys(self) -> KeysView[str]:
+        """Return the names of the fields; what makes ``dict(record)`` and ``**record`` work."""
+        return self.fields.keys()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.fields)
