@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from elf_pysandbox import Hint, Limits, SandboxPool
+from elf_pysandbox import Files, Hint, Limits, Policy, SandboxPool
 
 OWN = {
     "with a path": "def run(): raise PermissionError(13, 'Permission denied', '/my/remote/file')",
@@ -120,3 +122,24 @@ def test_an_error_that_only_comes_after_a_refused_network_has_no_such_note(nativ
     source = "import socket\ndef run():\n try: socket.gethostbyname('example.com')\n except OSError: 1 / 0"
     outcome = native_pool.outcome(native_pool.load_source(source, "run"))
     assert (outcome.error.info.type, outcome.error.info.notes) == ("ZeroDivisionError", ())
+
+
+def test_a_link_that_leads_out_of_a_granted_folder_is_told_with_where_it_leads(
+    native_pool: SandboxPool, tmp_path: Path
+) -> None:
+    secret, data = tmp_path / "secret.txt", tmp_path / "data"
+    secret.write_text("here")
+    data.mkdir()
+    (data / "out").symlink_to(secret)
+    (data / "broken").symlink_to(data / "nothing")
+    view = native_pool.with_options(policy=Policy(profile="native", files=Files(read=(str(data),))))
+    read = view.load_source("def run(path): return open(path).read()", "run")
+    outcome = view.outcome(read, str(data / "out"))
+    assert f"leads by a link to {secret}, which is not granted" in "".join(outcome.error.info.notes)
+    assert outcome.error.hints == (Hint("read", str(secret)),)
+    for absent in ("broken", "missing"):
+        assert view.outcome(read, str(data / absent)).error.hints == ()
+    both = native_pool.with_options(
+        policy=Policy(profile="native", files=Files(read=(str(data), str(secret))))
+    )
+    assert both.call(read, str(data / "out")) == "here"

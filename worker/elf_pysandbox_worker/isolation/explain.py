@@ -201,11 +201,15 @@ def explain_path(number: int, path: str, context: Context, *, writing: bool = Fa
         )
     if number not in (*_CLOSED, errno.ENOENT) or written:
         return None
-    if _within(path, spec.read):
-        if number == errno.ENOENT:
-            return None  # It would be missing outside as well.
-        return Explanation(f"{path} may be read only", (("write", path),))
     layer = "mount_namespace" if context.holds("mount_namespace") else "landlock"
+    if _within(path, spec.read):
+        if number != errno.ENOENT:
+            return Explanation(f"{path} may be read only", (("write", path),))
+        real = os.path.realpath(path)
+        if _within(real, [*spec.read, *spec.write]):
+            return None  # It would be missing outside as well.
+        text = f"layer {layer}: {path} leads by a link to {real}, which is not granted, if it exists"
+        return Explanation(text, (("read", real),))
     if number == errno.ENOENT and not context.holds("mount_namespace"):
         return None
     if writing:
