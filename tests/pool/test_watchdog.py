@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from elf_pysandbox import ItemEvent, Limits, Outcome, Policy, SandboxPool
-from elf_pysandbox._host.flight import RUNNING
+from elf_pysandbox._host.flight import RUNNING, Flight
 from tests.processes import descendants
 
 SOURCE = """
@@ -50,6 +50,15 @@ def wait_for_the_end_of_one_of(pids: set[int]) -> None:
     assert ended
 
 
+async def until_its_worker_has_it(pool: SandboxPool) -> Flight:
+    """Let the loop run until the one call of it was sent."""
+    await asyncio.sleep(0)
+    (flight,) = pool._calls._watchdog._flights
+    while flight.phase != RUNNING:
+        await asyncio.sleep(0)
+    return flight
+
+
 def test_a_stream_that_is_read_too_late_has_ended_in_time_and_gives_what_came_before(
     pool: SandboxPool,
 ) -> None:
@@ -69,9 +78,8 @@ def test_a_call_of_an_event_loop_that_does_something_else_ends_in_time(pool: San
 
     async def main() -> Outcome:
         task = asyncio.ensure_future(pool.aoutcome(pool.load_source(SOURCE, "spins")))
-        while pool.statistics().busy == 0 or not (workers := workers_of(pool)):
-            await asyncio.sleep(0)
-        wait_for_the_end_of_one_of(workers)  # the loop stands still
+        await until_its_worker_has_it(pool)
+        wait_for_the_end_of_one_of(workers_of(pool))  # the loop stands still
         return await task
 
     assert asyncio.run(main()).status == "timeout"
@@ -97,10 +105,7 @@ def test_a_result_that_came_in_time_and_is_taken_in_late_counts(pool: SandboxPoo
 
     async def main() -> Outcome:
         task = asyncio.ensure_future(pool.aoutcome(tool))
-        await asyncio.sleep(0)
-        (flight,) = pool._calls._watchdog._flights
-        while flight.phase != RUNNING:
-            await asyncio.sleep(0)
+        flight = await until_its_worker_has_it(pool)
         poller = select.poll()
         poller.register(flight.descriptor, select.POLLIN)
         assert poller.poll(30_000)  # the result is here
