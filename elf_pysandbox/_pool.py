@@ -194,17 +194,17 @@ class SandboxPool(Executor):
     def _tool_of(self, target: Any) -> Tool:
         if isinstance(target, self._calls.tool_type):
             return target
-        tools = self._calls.tools
-        try:
-            found: Tool | None = tools.get(target)
-        except TypeError:
-            raise ConfigurationError(f"a tool, a target or a function is needed, not {target!r}") from None
-        if found is not None and found.is_current:
-            return found
+        if not isinstance(target, str) and not callable(target):
+            raise ConfigurationError(f"a tool, a target or a function is needed, not {target!r}")
+        tools, key = self._calls.tools, _key_of(target)
+        found = tools.get(key)
+        if found is not None and found[1].is_current:
+            tool: Tool = found[1]
+            return tool
         # A target is read once, as a module is imported once. A live function is what it is now.
         tool = self.load(target)
         if tool.is_current:
-            tools.put(target, tool, tool.context.size)
+            tools.put(key, (target, tool), tool.context.size)
         return tool
 
     def _request(
@@ -409,6 +409,19 @@ class SandboxPool(Executor):
             import threading
 
             threading.Thread(target=calls.end, args=(pending,), name="pysandbox-shutdown").start()
+
+
+def _key_of(target: Any) -> object:
+    """Return what a target is remembered by: live ones may be equal and do different things.
+
+    Whoever remembers one by this holds it, too, so that no other gets its identity.
+    """
+    if isinstance(target, str):
+        return target
+    held, function = getattr(target, "__self__", None), getattr(target, "__func__", None)
+    if function is not None and type(target).__name__ == "method":
+        return id(held), id(function)  # a bound method is made anew each time
+    return id(target)
 
 
 def _launch_early(interpreter: Interpreter) -> Launched | None:

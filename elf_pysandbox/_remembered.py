@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import RLock
+
 TYPE_CHECKING = False  # see `_records`
 if TYPE_CHECKING:
     from typing import Any
@@ -11,12 +13,10 @@ _MOST_BYTES = 64 << 20
 
 
 class Remembered:
-    """Keeps things by key; the first remembered are forgotten, and made again when needed.
-
-    For several threads, as each step is one of a dict; what two of them remember at once may count twice.
-    """
+    """Keeps things by key; the first remembered are forgotten, and made again when needed."""
 
     def __init__(self) -> None:
+        self._lock = RLock()  # a signal handler may make a call in the middle of this
         self._found: dict[Any, tuple[Any, int]] = {}
         self._bytes = 0
 
@@ -27,16 +27,18 @@ class Remembered:
 
     def put(self, key: Any, thing: Any, size: int) -> Any:
         """Remember a thing of so many bytes, and return it; a larger one than all the room is not kept."""
-        self.forget(key)
-        if size <= _MOST_BYTES:
-            self._found[key] = thing, size
-            self._bytes += size
-            while self._found and (len(self._found) > _MOST or self._bytes > _MOST_BYTES):
-                self.forget(next(iter(self._found)))
+        with self._lock:
+            self.forget(key)
+            if size <= _MOST_BYTES:
+                self._found[key] = thing, size
+                self._bytes += size
+                while self._found and (len(self._found) > _MOST or self._bytes > _MOST_BYTES):
+                    self.forget(next(iter(self._found)))
         return thing
 
     def forget(self, key: Any) -> None:
         """Forget what is remembered by this key, if anything."""
-        found = self._found.pop(key, None)
-        if found is not None:
-            self._bytes -= found[1]
+        with self._lock:
+            found = self._found.pop(key, None)
+            if found is not None:
+                self._bytes -= found[1]

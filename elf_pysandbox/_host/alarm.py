@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -23,19 +24,26 @@ class Alarm:
 
     def __init__(self, supervisor: Supervisor, scan: Callable[[float], float]) -> None:
         self._supervisor, self._scan = supervisor, scan
-        self._lock = threading.Lock()
+        # A signal handler, or garbage that is collected, may make a call in the middle of this.
+        self._lock = threading.RLock()
         self._next = float("inf")
+        self._set: set[float] = (
+            set()
+        )  # timers that the supervisor has; a far deadline is noted again and again
 
     def note(self, deadline: float) -> None:
         """Make sure that there is a scan at this time or earlier."""
         with self._lock:
             if deadline < self._next:
                 self._next = deadline
-                self._supervisor.at(deadline, self._ring)
+                if deadline not in self._set:
+                    self._set.add(deadline)
+                    self._supervisor.at(deadline, functools.partial(self._ring, deadline))
 
-    def _ring(self) -> None:
+    def _ring(self, deadline: float) -> None:
         now = time.monotonic()
         with self._lock:
+            self._set.discard(deadline)
             if now < self._next:
                 return  # an older timer, overtaken by a nearer one
             self._next = float("inf")

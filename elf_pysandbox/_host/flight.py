@@ -151,9 +151,8 @@ class Flight:
                     self._settle(Ending("cancelled", self.engine.why_closed))
                 self._move()
             except Exception as error:
-                self._settle(
-                    Ending("fault", f"the sandbox failed at the host: {type(error).__name__}: {error}")
-                )
+                text = f"the sandbox failed at the host: {type(error).__name__}: {error}"
+                self._settle(Ending("fault", text))
             if self._ending is not None:
                 self._forget_driver()
             return self._ending
@@ -181,16 +180,19 @@ class Flight:
 
     def ends_not_before(self) -> float:
         """Return when the time of the call is over, or would be were it sent now."""
-        began = self._sent_at if self.phase in (RUNNING, SETTLED) else time.monotonic()
-        return began + self._limits.wall_s
+        return (self._sent_at if self.is_running else time.monotonic()) + self._limits.wall_s
 
-    def kill_overdue(self) -> None:
-        """End the process of a call that is over its time; what it has said before is still to be taken in."""
+    def kill_overdue(self) -> bool:
+        """End the process of a call over its time; what it said is still taken in. False: it was sent anew."""
         with self.lock:
-            if self.phase == RUNNING and self.channel is not None and self._overdue is None:
+            if self.ends_not_before() > time.monotonic():
+                return False
+            channel = self.channel
+            if self.is_running and channel is not None and not processes.has_ended(channel.pidfd):
                 self._overdue = endings.over_time(self._limits)
-                self._overdue.usage = endings.usage_of(self.channel.pidfd, self._overdue.usage)
-                processes.kill(self.channel.pidfd)
+                self._overdue.usage = endings.usage_of(channel.pidfd, self._overdue.usage)
+                processes.kill(channel.pidfd)
+            return True
 
     def process_gone(self) -> None:
         """Take note that the worker process ended; what it sent before is still taken in first."""
@@ -208,7 +210,7 @@ class Flight:
                 self._reader.eof()
         except WireError:
             return False
-        return not self._unsent
+        return not self._unsent and self._overdue is None
 
     @property
     def is_running(self) -> bool:
@@ -233,13 +235,8 @@ class Flight:
     def _step_queued(self) -> bool:
         if not self.admitted:
             if time.monotonic() >= self.deadline:
-                self._settle(
-                    Ending(
-                        "rejected",
-                        f"no worker was free within queue_s={self._limits.queue_s:g} s",
-                        settings=("max_workers", "queue_s"),
-                    )
-                )
+                text = f"no worker was free within queue_s={self._limits.queue_s:g} s"
+                self._settle(Ending("rejected", text, settings=("max_workers", "queue_s")))
             return False
         return self._start()
 
@@ -341,9 +338,9 @@ class Flight:
 
     def _send(self) -> bool:
         assert self.channel is not None and self.template is not None
-        self.phase = RUNNING
-        self.template.waiting.discard(self)
         self._sent_at = self.template.heard_at = time.monotonic()
+        self.phase = RUNNING  # after that: the watchdog looks at both
+        self.template.waiting.discard(self)
         self.deadline = self._sent_at + min(self._limits.wall_s, self._limits.cpu_s)
         pieces = self.pieces
         if len(pieces) == 1 and len(pieces[0]) <= _SMALL:
@@ -557,20 +554,20 @@ class Flight:
             if self.channel is None:
                 self.engine.condemn(template)
                 return self._start()
-            self._settle(Ending("crashed", self._reason))
+            self._settle(self._overdue or Ending("crashed", self._reason))
         return False
 
     def told_end(self, wait_status: int) -> None:
         """Settle with the worker's wait status, as its template tells it (supervisor only)."""
         with self.lock:
-            self._settle(endings.ending_of(wait_status, self._limits))
+            self._settle(self._overdue or endings.ending_of(wait_status, self._limits))
 
     def _stop(self, ending: Ending) -> None:
         """End a call that runs on; its worker has told nothing of what it used, so the kernel is asked."""
         channel = self.channel
-        if self.phase == RUNNING and channel is not None and channel.pidfd >= 0:
+        if self.phase == RUNNING and channel is not None and channel.pidfd >= 0 and self._overdue is None:
             ending.usage = endings.usage_of(channel.pidfd, ending.usage)
-        self._settle(ending)
+        self._settle(self._overdue or ending)
 
     def _waited_for_load(self, until: float) -> float:
         """Return how many seconds of the wait until then went into the loading of the tool's template."""

@@ -13,6 +13,7 @@ import array
 import fcntl
 import os
 import resource
+import select
 import struct
 from collections.abc import Sequence
 
@@ -131,6 +132,13 @@ def kill(pidfd: int) -> None:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except OSError:
         pass
+
+
+def has_ended(pidfd: int) -> bool:
+    """Whether the process behind a pidfd has ended (it is readable then, pidfd_open(2))."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def close(descriptor: int) -> None:

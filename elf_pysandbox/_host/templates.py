@@ -269,11 +269,7 @@ class Template:
         if self.ended:
             return True
         pidfd = self.pidfd
-        if pidfd < 0:
-            return False
-        poller = select.poll()
-        poller.register(pidfd, select.POLLIN)
-        return bool(poller.poll(0))
+        return pidfd >= 0 and processes.has_ended(pidfd)
 
     def trim(self) -> None:
         """Let idle workers go that the demand of late does not need; some stay ready for the next call."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from elf_pysandbox._host.alarm import Alarm
+from elf_pysandbox._host.flight import SETTLED, Flight
 
 if TYPE_CHECKING:
-    from elf_pysandbox._host.flight import Flight
     from elf_pysandbox._host.supervisor import Supervisor
 
 
@@ -34,10 +34,8 @@ class Watchdog:
     def _scan(self, now: float) -> float:
         nearest = float("inf")
         for flight in list(self._flights):  # a copy: other threads add to it meanwhile
-            end = flight.ends_not_before()
-            if end <= now:
-                flight.kill_overdue()
+            if flight.phase == SETTLED or (flight.ends_not_before() <= now and flight.kill_overdue()):
                 self._flights.discard(flight)
             else:
-                nearest = min(nearest, end)
+                nearest = min(nearest, flight.ends_not_before())
         return nearest

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from elf_pysandbox._tools.emit import CannotShip
 
 
+_TRIES = 5  # to write down what another thread changes meanwhile
+
+
 def capture(
     function: Callable[..., Any], *, python_path: Sequence[str] = (), name: str | None = None
 ) -> Tool:
@@ -104,6 +107,19 @@ def _source_attribute(module: types.ModuleType) -> str | None:
 
 
 def _written(function: Any, called: str, python_path: Sequence[str]) -> Tool:
+    from elf_pysandbox._tools.emit import CannotShip
+
+    for _ in range(_TRIES):
+        try:
+            return _written_at_once(function, called, python_path)
+        except RecursionError:
+            raise
+        except RuntimeError as error:  # "dictionary changed size during iteration"
+            changed = error
+    raise CannotShip(f"{called} uses something that another thread changes all the time: {changed}")
+
+
+def _written_at_once(function: Any, called: str, python_path: Sequence[str]) -> Tool:
     from elf_pysandbox._tools.emit import CannotShip, Emitter
 
     emitter = Emitter()

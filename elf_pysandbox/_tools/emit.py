@@ -200,7 +200,7 @@ class Emitter:
             return emit_code.write_function(self, value, where, name)
         special = emit_kinds.write(self, value, where)
         if special is not None:
-            self.uses.certain = False
+            self.uses.certain &= isinstance(value, re.Pattern)  # which never changes
             return special
         if isinstance(value, type):
             return emit_code.write_class(self, value, where)

@@ -119,7 +119,7 @@ def _edits(emitter: Emitter, function: types.FunctionType, node: Any, where: str
     live |= function.__kwdefaults__ or {}
     edits: list[_Edit] = []
     for parameter, expression in written.items():
-        if not isinstance(expression, ast.Constant) and parameter in live:
+        if parameter in live and not _says(expression, live[parameter]):
             edits.append(
                 (expression, emitter.expression(live[parameter], f"{where}: default of {parameter!r}"))
             )
@@ -129,6 +129,13 @@ def _edits(emitter: Emitter, function: types.FunctionType, node: Any, where: str
     if getattr(node, "returns", None) is not None:
         edits += _annotation(emitter, function, "return", node.returns, where)
     return edits
+
+
+def _says(expression: ast.expr, value: object) -> bool:
+    """Whether an expression is a constant that is this very value."""
+    if not isinstance(expression, ast.Constant):
+        return False
+    return type(expression.value) is type(value) and bool(expression.value == value)
 
 
 def _annotation(

@@ -31,7 +31,8 @@ def why_not_plain(value: Any, depth: int = 0) -> str | None:
         return f"a {kind.__qualname__}"
     if depth >= MAX_DEPTH:
         return "something nested too deeply"
-    items = [*value.keys(), *value.values()] if kind is dict else value
+    # Taken at once: another thread may change it meanwhile.
+    items = [*value.keys(), *value.values()] if kind is dict else list(value)
     return next((reason for item in items if (reason := why_not_plain(item, depth + 1))), None)
 
 
@@ -43,7 +44,35 @@ def _is_table(kind: type) -> bool:
 def plain_copy(value: Any) -> Any:
     """Copy the containers of plain data, so that nothing in it is shared with another value."""
     if type(value) is dict:
-        return {plain_copy(key): plain_copy(item) for key, item in value.items()}
+        return {plain_copy(key): plain_copy(item) for key, item in list(value.items())}
     if type(value) in _CONTAINERS:
-        return type(value)(map(plain_copy, value))
+        return type(value)(map(plain_copy, list(value)))
     return value
+
+
+def is_copy(value: Any, copied: Any) -> bool:
+    """Whether plain data of immutable leaves is still what `plain_copy` made a copy of: the very leaves, in order."""
+    if value is copied:
+        return True
+    if type(value) in (set, frozenset):
+        return type(copied) is type(value) and bool(value == copied)  # a copy may have another order
+    kind = type(value)
+    if kind is not type(copied) or kind not in _CONTAINERS or len(value) != len(copied):
+        return False
+    if kind is dict:
+        value, copied = _flat(value), _flat(copied)
+    for one, other in zip(list(value), copied, strict=False):
+        if one is not other and not is_copy(one, other):
+            return False
+    return True
+
+
+def _flat(value: dict[Any, Any]) -> list[Any]:
+    return [*value.keys(), *value.values()]
+
+
+def has_only_immutable_leaves(value: Any) -> bool:
+    """Whether nothing in plain data can change but its containers."""
+    if type(value) not in _CONTAINERS:
+        return type(value) in IMMUTABLE or isinstance(value, pathlib.PurePath)
+    return all(map(has_only_immutable_leaves, _flat(value) if type(value) is dict else list(value)))

@@ -93,6 +93,10 @@ class Tool:
         object.__setattr__(self, "_uses", uses)
         return self
 
+    def __getstate__(self) -> dict[str, object]:
+        # What it was written down from is of this process.
+        return {name: value for name, value in self.__dict__.items() if name != "_uses"}
+
     @property
     def is_current(self) -> bool:
         """Whether the live function that this was written down from, if any, would be written alike now."""

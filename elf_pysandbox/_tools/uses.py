@@ -9,7 +9,13 @@ from __future__ import annotations
 import types
 from typing import Any
 
-from elf_pysandbox._tools.plain import IMMUTABLE, why_not_plain
+from elf_pysandbox._tools.plain import (
+    IMMUTABLE,
+    has_only_immutable_leaves,
+    is_copy,
+    plain_copy,
+    why_not_plain,
+)
 
 _ABSENT = object()
 
@@ -28,7 +34,8 @@ class Uses:
         self._names: list[tuple[dict[str, Any], str, object]] = []
         self._cells: list[tuple[types.CellType, object]] = []
         self._functions: list[tuple[types.FunctionType, tuple[object, ...], dict[str, Any]]] = []
-        self._data: list[tuple[object, bytes]] = []
+        self._data: list[tuple[object, object]] = []
+        self._hashed: list[tuple[object, bytes]] = []
 
     def name(self, namespace: dict[str, Any], name: str) -> None:
         """Note what a name of a module means."""
@@ -43,12 +50,14 @@ class Uses:
         """Note a value that is sent along."""
         if type(value) in IMMUTABLE:
             return  # whoever holds it is noted
-        if why_not_plain(value) is not None:
-            self.certain = False
-            return
         try:
-            self._data.append((value, _fingerprint(value)))
-        except Exception:  # what cannot be sent is told when it is
+            if why_not_plain(value) is not None:
+                self.certain = False
+            elif has_only_immutable_leaves(value):
+                self._data.append((value, plain_copy(value)))
+            else:
+                self._hashed.append((value, _fingerprint(value)))
+        except Exception:  # what cannot be sent, or changes at this moment, is told when it is
             self.certain = False
 
     def unchanged(self) -> bool:
@@ -61,7 +70,8 @@ class Uses:
                 _same(_parts(function), parts) and _same_items(function.__dict__, attributes)
                 for function, parts, attributes in self._functions
             )
-            and all(_is_still(value, fingerprint) for value, fingerprint in self._data)
+            and all(is_copy(value, copied) for value, copied in self._data)
+            and all(_is_still(value, fingerprint) for value, fingerprint in self._hashed)
         )
 
 

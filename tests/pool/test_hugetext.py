@@ -92,6 +92,11 @@ def test_code_that_was_moved_has_its_addresses_and_contents_and_runs_on_in_threa
         pytest.param("deny('mprotect')", id="memory that must not become executable"),
         pytest.param("deny('mremap')", id="memory that must not be moved"),
         pytest.param("deny('madvise')", id="no huge pages"),
+        pytest.param(
+            "say(32, (1 << 30).to_bytes(8, 'little'))", id="a table of segments elsewhere in the file"
+        ),
+        pytest.param("say(54, b'\\0\\0')", id="a table of another form"),
+        pytest.param("say(4, b'\\1')", id="a file of another form"),
     ],
 )
 def test_code_that_cannot_be_moved_stays_where_it_is(obstacle: str) -> None:
@@ -105,6 +110,13 @@ def test_code_that_cannot_be_moved_stays_where_it_is(obstacle: str) -> None:
             program.fail(1)
             libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
             seccomp.load(program.assemble())
+        def say(place, data):
+            read = ctypes.string_at
+            def string_at(address, size):
+                head = bytearray(read(address, size))
+                head[place:place + len(data)] = data
+                return bytes(head)
+            hugetext.ctypes.string_at = string_at
         hugetext._code(), maps()
         {obstacle}
         before = maps()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from elf_pysandbox import ItemEvent, Limits, Outcome, Policy, SandboxPool
+from elf_pysandbox._host.alarm import Alarm
 from elf_pysandbox._host.flight import RUNNING, Flight
 from tests.processes import descendants
 
@@ -24,6 +27,15 @@ def spins():
         pass
 def one():
     return 1
+def dies():
+    import os
+    yield 1
+    os.abort()
+def hides():
+    import os, time
+    yield 1
+    os.closerange(3, 64)
+    time.sleep(60)
 """
 
 
@@ -115,8 +127,68 @@ def test_a_result_that_came_in_time_and_is_taken_in_late_counts(pool: SandboxPoo
     assert asyncio.run(main()).value == 1
 
 
+def test_a_worker_that_died_in_time_is_told_as_what_it_died_of_however_late(pool: SandboxPool) -> None:
+    stream = pool.stream(pool.load_source(SOURCE, "dies"))
+    assert next(stream) == ItemEvent(1)
+    (flight,) = pool._calls._watchdog._flights
+    assert flight.channel is not None
+    poller = select.poll()
+    poller.register(flight.channel.pidfd, select.POLLIN)
+    assert poller.poll(30_000)
+    while not flight.kill_overdue():  # its time is over, and there is nothing to kill
+        pass
+    *_, outcome = stream
+    assert isinstance(outcome, Outcome)
+    assert (outcome.status, "SIGABRT" in str(outcome.error)) == ("crashed", True)
+
+
+def test_a_worker_that_closes_its_channel_does_not_outlive_its_time(pool: SandboxPool) -> None:
+    async def main() -> Outcome:
+        task = asyncio.ensure_future(pool.aoutcome(pool.load_source(SOURCE, "hides")))
+        flight = await until_its_worker_has_it(pool)
+        while flight.phase == RUNNING:
+            await asyncio.sleep(0)
+        wait_for_the_end_of_one_of(workers_of(pool))  # long before 60 s
+        return await task
+
+    assert asyncio.run(main()).status == "timeout"
+
+
+def test_a_call_that_waited_longer_than_its_time_has_all_of_it_once_it_is_sent(pool: SandboxPool) -> None:
+    async def main() -> None:
+        task = asyncio.ensure_future(pool.aoutcome(pool.load_source(SOURCE, "spins")))
+        waiting = asyncio.ensure_future(pool.aoutcome(pool.load_source(SOURCE, "one")))
+        await asyncio.sleep(0)
+        flights = pool._calls._watchdog._flights
+        while len(flights) == 2:
+            ends = [flight.ends_not_before() for flight in flights if flight.phase < RUNNING]
+            assert all(end >= time.monotonic() + 0.4 for end in ends)
+            await asyncio.sleep(0.01)
+        assert ((await task).status, (await waiting).value) == ("timeout", 1)
+
+    asyncio.run(main())
+
+
 def test_calls_that_ended_are_watched_no_more(pool: SandboxPool) -> None:
     tool = pool.load_source(SOURCE, "one")
     asyncio.run(pool.acall(tool))
     assert [event.status for event in pool.stream(tool) if isinstance(event, Outcome)] == ["ok"]
     assert not pool._calls._watchdog._flights
+
+
+def test_one_far_deadline_is_one_timer_however_often_it_is_the_nearest_that_is_left() -> None:
+    class Timers:
+        waiting: ClassVar[list[tuple[float, Callable[[], None]]]] = []
+
+        def at(self, when: float, job: Callable[[], None]) -> None:
+            self.waiting.append((when, job))
+
+    timers = Timers()
+    far = time.monotonic() + 1000
+    alarm = Alarm(cast(Any, timers), lambda now: far)
+    for _ in range(100):
+        alarm.note(time.monotonic())
+        when, ring = min(timers.waiting)
+        timers.waiting.remove((when, ring))
+        ring()
+    assert [when for when, _ in timers.waiting] == [far]

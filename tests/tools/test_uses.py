@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import importlib
+import itertools
 import math
+import pickle
+import re
+import sys
+import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +154,99 @@ def test_a_decorated_function_is_current_until_what_it_wraps_changes(there: Any)
 def test_whether_an_object_changed_cannot_be_told_so_its_methods_are_written_each_time(there: Any) -> None:
     assert not capture(there.Counter().get).is_current
     assert not capture(functools.partial(there.price, 1)).is_current
+
+
+def test_a_changed_default_is_written_also_where_the_text_has_a_constant(
+    native_pool: SandboxPool, there: Any
+) -> None:
+    assert native_pool.call(there.price, 10) == 22
+    there.price.__defaults__ = (5,)
+    assert native_pool.call(there.price, 10) == 26
+
+
+def test_data_is_looked_at_item_by_item_and_what_can_change_in_place_by_its_contents(there: Any) -> None:
+    for data, change in (
+        ({"a": 1, "b": 2}, lambda data: data.update(a=True)),  # equal, and not the same
+        ({"a": 1, "b": 2}, lambda data: data.update(a=data.pop("a"))),  # in another order
+        ([[1], {2}, (3, [4])], lambda data: data[2][1].append(5)),
+        ({1, 2}, lambda data: data.add(3)),
+        (bytearray(b"x"), lambda data: data.extend(b"y")),
+        ([bytearray(b"x")], lambda data: data[0].extend(b"y")),
+    ):
+        tool = capture(there.holds(data))
+        assert tool.is_current
+        change(data)
+        assert not tool.is_current
+
+
+def test_a_pattern_never_changes(there: Any) -> None:
+    assert capture(there.holds(re.compile("a+"))).is_current
+
+
+def test_equal_callables_that_do_different_things_are_not_mixed_up(
+    native_pool: SandboxPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scales.py").write_text(
+        "class Scale:\n"
+        "    def __init__(self, factor): self.factor = factor\n"
+        "    def __eq__(self, other): return True\n"
+        "    def __hash__(self): return 1\n"
+        "    def __call__(self, x): return self.factor * x\n"
+        "    def twice(self, x): return 2 * self.factor * x\n"
+        "class Unhashable(Scale):\n"
+        "    __hash__ = None\n"
+        "two, three, four = Scale(2), Scale(3), Unhashable(4)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    scales = importlib.import_module("scales")
+    assert [native_pool.call(one, 1) for one in (scales.two, scales.three, scales.four)] == [2, 3, 4]
+    assert [native_pool.call(one.twice, 1) for one in (scales.two, scales.three, scales.four)] == [4, 6, 8]
+
+
+def test_a_captured_tool_is_pickled_without_what_it_was_written_from(there: Any) -> None:
+    tool = capture(there.price)
+    assert pickle.loads(pickle.dumps(tool)) == tool == copy.deepcopy(tool)
+    assert tool.is_current
+
+
+def test_a_function_whose_data_another_thread_changes_is_called_all_the_same(
+    native_pool: SandboxPool, there: Any
+) -> None:
+    there.TABLE.update((str(number), [number]) for number in range(2000))
+    done = threading.Event()
+
+    def change() -> None:
+        for number in itertools.count():
+            there.TABLE[f"new {number}"] = there.TABLE.pop(f"new {number - 1}", [1])
+            if done.is_set():
+                return
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        assert [native_pool.outcome(there.price, 10).status for _ in range(5)] == ["ok"] * 5
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(before)
+
+
+def test_what_threads_remember_at_once_is_counted_right() -> None:
+    kept = Remembered()
+
+    def put() -> None:
+        for number in range(2000):
+            kept.put(number % 7, number, 1 << 20)
+            kept.put((threading.get_ident(), number), number, 1 << 20)
+
+    threads = [threading.Thread(target=put) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert kept._bytes == sum(size for _, size in kept._found.values()) <= _MOST_BYTES
 
 
 def test_what_is_imported_by_name_is_always_current() -> None:

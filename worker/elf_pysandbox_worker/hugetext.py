@@ -5,7 +5,7 @@ mapped file, so each worker takes some thirty page faults for the code and the c
 down the five hundred pages that these brought when it ends: a tenth of its life. Copied once into anonymous huge
 pages, all of it is two entries that a fork copies along. Addresses and contents stay what they were.
 
-Any failure leaves everything as it was; what is lost is speed.
+What is not as expected stays where it is; what is lost is speed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _MAP_PRIVATE_ANONYMOUS = 0x02 | 0x20
 _MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
 _MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25
 # elf(5): what of the file header tells where the program headers are, and a program header of 64 bits.
+_ELF_64 = b"\x7fELF\x02"
 _HEADERS = struct.Struct("=32xQ14xHH")  # offset, size of one, number
 _HEADER = struct.Struct("=II8xQ8x8xQ8x")  # type, flags, address, size in memory
 _LOADED, _WRITABLE, _READABLE = 1, 2, 4
@@ -58,7 +59,7 @@ def settle() -> int:
         if start >= end:
             return 0
         _move(start, end - start)
-    except (OSError, AttributeError):  # the second: a C library without dladdr
+    except Exception:  # no huge page, no right to make code, a C library without dladdr
         return 0
     return end - start
 
@@ -68,7 +69,11 @@ def _code() -> tuple[int, int]:
     info = _SymbolInfo()
     if not ctypes.CDLL(None).dladdr(ctypes.pythonapi.Py_GetVersion, ctypes.byref(info)) or not info.base:
         return 0, 0
-    offset, size, number = _HEADERS.unpack(ctypes.string_at(info.base, _HEADERS.size))
+    head = ctypes.string_at(info.base, _HEADERS.size)
+    offset, size, number = _HEADERS.unpack(head)
+    # A tool that rewrites such files may have moved the table to where no memory has it: only the first page surely is.
+    if not head.startswith(_ELF_64) or size != _HEADER.size or offset + size * number > _PAGE:
+        return 0, 0
     table = ctypes.string_at(info.base + offset, size * number)
     first, end = -1, 0  # as the file has them
     for at in range(0, len(table), size):
