@@ -32,7 +32,9 @@ class Alarm:
         )  # timers that the supervisor has; a far deadline is noted again and again
 
     def note(self, deadline: float) -> None:
-        """Make sure that there is a scan at this time or earlier."""
+        """Make sure that there is a scan at this time or earlier, of what the scan finds by now."""
+        if deadline >= self._next:
+            return  # Should that one be due just now, it scans after this.
         with self._lock:
             if deadline < self._next:
                 self._next = deadline

@@ -569,10 +569,9 @@ class Flight:
             ending.usage = endings.usage_of(channel.pidfd, ending.usage)
         self._settle(self._overdue or ending)
 
-    def _waited_for_load(self, until: float) -> float:
+    def _waited_for_load(self, until: float, template: Template) -> float:
         """Return how many seconds of the wait until then went into the loading of the tool's template."""
-        template = self.template
-        if template is None or not template.load_began:
+        if not template.load_began:
             return 0.0
         done = template.loaded_at or until
         return max(min(done, until) - max(self._born, template.load_began), 0.0)
@@ -586,8 +585,10 @@ class Flight:
         sent = self._sent_at > self._born
         waited_to = self._sent_at if sent else now
         ending.wall_s = now - self._sent_at if sent else 0.0
-        ending.load_s = self._waited_for_load(waited_to)
-        ending.queue_s = waited_to - self._born - ending.load_s
+        ending.queue_s = waited_to - self._born
+        if self.template is not None and not 0.0 < self.template.loaded_at < self._born:
+            ending.load_s = self._waited_for_load(waited_to, self.template)
+            ending.queue_s -= ending.load_s
         ending.items = self._items
         ending.output = self._output
         if self.template is not None:
