@@ -170,16 +170,15 @@ class Calls:
             yield prepared
             return
         wait = BlockingWait(self.engine, prepared.make)
-        self._watchdog.watch(wait.flight)
         try:
-            wait.begin()
-            while wait.ending is None:
-                while events:
-                    yield events.popleft()
-                wait.step()
+            with self._watchdog.over(wait.flight):
+                wait.begin()
+                while wait.ending is None:
+                    while events:
+                        yield events.popleft()
+                    wait.step()
             yield from events
         finally:
-            self._watchdog.forget(wait.flight)
             if wait.ending is None:
                 leave(wait.flight)
         yield outcome_of(wait.ending, prepared.call_id)
@@ -192,11 +191,8 @@ class Calls:
         if isinstance(prepared, Outcome):
             return prepared
         wait = AsyncWait(self.engine, prepared.make)
-        self._watchdog.watch(wait.flight)
-        try:
+        with self._watchdog.over(wait.flight):
             return outcome_of(await wait.run(), prepared.call_id)
-        finally:
-            self._watchdog.forget(wait.flight)
 
     async def astream(self, request: Request) -> AsyncIterator[Event]:
         """Make a call and yield its events in the running loop, the outcome last."""
@@ -208,17 +204,16 @@ class Calls:
             yield prepared
             return
         wait = AsyncWait(self.engine, prepared.make)
-        self._watchdog.watch(wait.flight)
         try:
-            wait.begin()
-            while wait.ending is None:
-                while events:
-                    yield events.popleft()
-                await wait.step()
+            with self._watchdog.over(wait.flight):
+                wait.begin()
+                while wait.ending is None:
+                    while events:
+                        yield events.popleft()
+                    await wait.step()
             while events:
                 yield events.popleft()
         finally:
-            self._watchdog.forget(wait.flight)
             if wait.ending is None:
                 leave(wait.flight)
         yield outcome_of(wait.ending, prepared.call_id)
@@ -289,7 +284,8 @@ def _unsendable(error: UnsupportedValue | ValueTooLarge, call_id: int) -> Outcom
     why = f"{error}: result_bytes bounds arguments as well" if too_large else str(error)
     refusal = InvalidArgumentsError(f"the arguments cannot be sent: {why}")
     refusal.problems = ((getattr(error, "path", ""), why),)
-    refusal.with_hints(*[Hint("result_bytes")] * too_large)
+    if too_large:
+        refusal.with_hints(Hint("result_bytes"))
     outcome = Outcome("invalid_arguments", error=refusal, call_id=str(call_id))
     refusal.outcome = outcome
     return outcome

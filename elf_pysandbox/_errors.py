@@ -62,9 +62,8 @@ class SandboxError(Exception):
 
 def _bare(kind: type[SandboxError], args: tuple[Any, ...]) -> SandboxError:
     """Return an error as it is before its attributes are set; how pickle and copy make one."""
-    new = (
-        OSError.__new__ if issubclass(kind, OSError) else BaseException.__new__
-    )  # as the layouts of the builtins ask
+    # As the layouts of the builtins ask.
+    new = OSError.__new__ if issubclass(kind, OSError) else BaseException.__new__
     error: SandboxError = new(kind)
     error.args = args
     return error

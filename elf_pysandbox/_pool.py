@@ -418,9 +418,10 @@ def _key_of(target: Any) -> object:
     """
     if isinstance(target, str):
         return target
-    held, function = getattr(target, "__self__", None), getattr(target, "__func__", None)
-    if function is not None and type(target).__name__ == "method":
-        return id(held), id(function)  # a bound method is made anew each time
+    from types import MethodType
+
+    if type(target) is MethodType:  # made anew each time it is asked for
+        return id(target.__self__), id(target.__func__)
     return id(target)
 
 

@@ -25,8 +25,8 @@ class Remembered:
         found = self._found.get(key)
         return None if found is None else found[0]
 
-    def put(self, key: Any, thing: Any, size: int) -> Any:
-        """Remember a thing of so many bytes, and return it; a larger one than all the room is not kept."""
+    def put(self, key: Any, thing: Any, size: int) -> None:
+        """Remember a thing of so many bytes; one that is larger than all the room is not kept."""
         with self._lock:
             self.forget(key)
             if size <= _MOST_BYTES:
@@ -34,7 +34,6 @@ class Remembered:
                 self._bytes += size
                 while self._found and (len(self._found) > _MOST or self._bytes > _MOST_BYTES):
                     self.forget(next(iter(self._found)))
-        return thing
 
     def forget(self, key: Any) -> None:
         """Forget what is remembered by this key, if anything."""

@@ -27,9 +27,8 @@ class Alarm:
         # A signal handler, or garbage that is collected, may make a call in the middle of this.
         self._lock = threading.RLock()
         self._next = float("inf")
-        self._set: set[float] = (
-            set()
-        )  # timers that the supervisor has; a far deadline is noted again and again
+        # Of timers that the supervisor has: a far deadline is noted again and again.
+        self._times: set[float] = set()
 
     def note(self, deadline: float) -> None:
         """Make sure that there is a scan at this time or earlier, of what the scan finds by now."""
@@ -38,14 +37,14 @@ class Alarm:
         with self._lock:
             if deadline < self._next:
                 self._next = deadline
-                if deadline not in self._set:
-                    self._set.add(deadline)
+                if deadline not in self._times:
+                    self._times.add(deadline)
                     self._supervisor.at(deadline, functools.partial(self._ring, deadline))
 
     def _ring(self, deadline: float) -> None:
         now = time.monotonic()
         with self._lock:
-            self._set.discard(deadline)
+            self._times.discard(deadline)
             if now < self._next:
                 return  # an older timer, overtaken by a nearer one
             self._next = float("inf")

@@ -6,6 +6,8 @@ until then: it is killed here, and told as what it is by the driver, after all t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from elf_pysandbox._host.alarm import Alarm
@@ -22,14 +24,15 @@ class Watchdog:
         self._alarm = Alarm(supervisor, self._scan)
         self._flights: set[Flight] = set()
 
-    def watch(self, flight: Flight) -> None:
-        """Watch over a call, until `forget`."""
-        self._flights.add(flight)
-        self._alarm.note(flight.ends_not_before())
-
-    def forget(self, flight: Flight) -> None:
-        """Watch over it no more; one that is not watched is no error."""
-        self._flights.discard(flight)
+    @contextmanager
+    def over(self, flight: Flight) -> Iterator[None]:
+        """Watch over a call that is about to begin, for as long as this lasts."""
+        try:
+            self._flights.add(flight)
+            self._alarm.note(flight.ends_not_before())
+            yield
+        finally:
+            self._flights.discard(flight)
 
     def _scan(self, now: float) -> float:
         nearest = float("inf")

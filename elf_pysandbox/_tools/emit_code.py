@@ -57,10 +57,11 @@ def write_function(emitter: Emitter, function: types.FunctionType, where: str, n
     else:
         emitter.lines += ["", "", text]
     _restore_attributes(emitter, function, target, where)
+    namespace = function.__globals__
     for used in sorted(_global_names(function.__code__)):
-        emitter.uses.name(function.__globals__, used)
-    for used, value in _globals_used(function):
-        emitter.global_name(used, value, f"{where}: global {used!r}")
+        emitter.uses.name(namespace, used)
+        if used in namespace and not (used.startswith("__") and used.endswith("__")):
+            emitter.global_name(used, namespace[used], f"{where}: global {used!r}")
     return target
 
 
@@ -253,12 +254,6 @@ def _name_in_class(emitter: Emitter, cls: type, name: str, where: str) -> None:
         if name in known:
             return emitter.global_name(name, known[name], where)
     return None
-
-
-def _globals_used(function: types.FunctionType) -> Iterator[tuple[str, object]]:
-    for name in sorted(_global_names(function.__code__)):
-        if name in function.__globals__ and not (name.startswith("__") and name.endswith("__")):
-            yield name, function.__globals__[name]
 
 
 def _global_names(code: types.CodeType) -> set[str]:

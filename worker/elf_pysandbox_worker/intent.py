@@ -11,6 +11,8 @@ import linecache
 import os
 from types import FrameType, TracebackType
 
+from elf_pysandbox_worker.report.origin import innermost
+
 _LETTERS = frozenset("rwaxbt+")
 _FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _FLAG_NAMES = frozenset({"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"})
@@ -74,13 +76,6 @@ def _says_so(part: ast.AST, frame: FrameType) -> bool:
     if isinstance(part, ast.Name):
         return part.id in _FLAG_NAMES or is_writing(frame.f_locals.get(part.id))
     return isinstance(part, ast.Attribute) and part.attr in _FLAG_NAMES
-
-
-def innermost(traceback: TracebackType | None) -> TracebackType | None:
-    """Return the entry of a traceback where its error came up."""
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return traceback
 
 
 def _call_of(traceback: TracebackType) -> ast.Call | None:

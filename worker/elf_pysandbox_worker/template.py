@@ -130,9 +130,7 @@ class _Forker:
         poll, fork, wait, close, place = poller.poll, os.fork, os.waitpid, os.close, os.dup2
         alive, ended, asked, slots = self._alive, self._ended, self._asked, self._slots
         birth, live, kit = self._life
-        stock, wake, left_behind, no_wait = (
-            self._channel.descriptors, self._wake_read, self._left_behind, os.WNOHANG,
-        )  # fmt: skip
+        stock, wake, left_behind = self._channel.descriptors, self._wake_read, self._left_behind
         reserved, slot, index, settled = self._reserved, -1, 0, False
         self._hear()  # what came along with the bundle
         while True:
@@ -171,7 +169,7 @@ class _Forker:
                     settled = True
                     hugetext.settle()  # not before: the first call was in a hurry
                 while alive:
-                    pid, status = wait(-1, no_wait)
+                    pid, status = wait(-1, os.WNOHANG)
                     if pid == 0:
                         break
                     which = alive.pop(pid, None)

@@ -15,9 +15,10 @@ from collections.abc import Collection
 from types import TracebackType
 from typing import NamedTuple
 
-from elf_pysandbox_worker.intent import folder_asked_for, innermost, wanted_to_write
+from elf_pysandbox_worker.intent import folder_asked_for, wanted_to_write
 from elf_pysandbox_worker.isolation.context import Context
 from elf_pysandbox_worker.isolation.grants import below
+from elf_pysandbox_worker.report.origin import innermost
 
 Hints = tuple[tuple[str, str], ...]
 """Settings that would allow it, each with its value or "": alternatives, in the words of no front."""

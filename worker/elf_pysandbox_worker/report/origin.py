@@ -20,6 +20,13 @@ _DENIALS = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 _CHAIN = 20
 
 
+def innermost(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the entry of a traceback where its error came up."""
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback
+
+
 def is_denial(error: BaseException) -> bool:
     """Whether the kernel refused something."""
     if not isinstance(error, OSError) or error.errno is None:
@@ -97,7 +104,7 @@ def _is_raised(traceback: TracebackType | None) -> bool:
 
     To raise it again adds an entry further out.
     """
-    last = _innermost(traceback)
+    last = innermost(traceback)
     # Compiled extensions (Cython) add frames that never ran, and have no place in their code.
     return last is not None and last.tb_lasti >= 0 and _is_raise(last.tb_frame.f_code, last.tb_lasti)
 
@@ -109,14 +116,8 @@ def _is_raise(code: CodeType, place: int) -> bool:
 
 
 def _is_library(traceback: TracebackType | None) -> bool:
-    last = _innermost(traceback)
+    last = innermost(traceback)
     file = last.tb_frame.f_code.co_filename if last is not None else ""
     if file.startswith(("<frozen ", _OWN)):
         return True
     return file.startswith(_LIBRARY) and not any(folder in file for folder in _INSTALLED)
-
-
-def _innermost(traceback: TracebackType | None) -> TracebackType | None:
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return traceback
