@@ -2,7 +2,7 @@
 
 Decided here and nowhere else: where in memory the code of this process lies. A fork inherits no page tables of a
 mapped file, so each worker takes some thirty page faults for the code and the constants of the interpreter, and takes
-down the five hundred pages that these brought when it ends: a tenth of its life. Copied once into anonymous huge
+down the five hundred pages that these brought when it ends: an eighth of its CPU time. Copied once into anonymous huge
 pages, all of it is two entries that a fork copies along. Addresses and contents stay what they were.
 
 What is not as expected stays where it is; what is lost is speed.
