@@ -13,14 +13,11 @@ from __future__ import annotations
 import ctypes
 import struct
 
+from elf_pysandbox_worker import hugepages
+from elf_pysandbox_worker.hugepages import EXECUTE, HUGE, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE, READ
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.syscalls import MACHINE
 
-_PAGE, _HUGE = 1 << 12, 1 << 21
-_READ, _WRITE, _EXECUTE = 1, 2, 4
-_MAP_PRIVATE_ANONYMOUS = 0x02 | 0x20
-_MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
-_MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25
 # elf(5): what of the file header tells where the program headers are, and a program header of 64 bits.
 _ELF_64 = b"\x7fELF\x02"
 _HEADERS = struct.Struct("=32xQ14xHH")  # offset, size of one, number
@@ -55,7 +52,7 @@ def settle() -> int:
     _tried = True
     try:
         start, end = _code()
-        start, end = -(-start // _HUGE) * _HUGE, end // _HUGE * _HUGE
+        start, end = -(-start // HUGE) * HUGE, end // HUGE * HUGE
         if start >= end:
             return 0
         _move(start, end - start)
@@ -72,7 +69,7 @@ def _code() -> tuple[int, int]:
     head = ctypes.string_at(info.base, _HEADERS.size)
     offset, size, number = _HEADERS.unpack(head)
     # A tool that rewrites such files may have moved the table to where no memory has it: only the first page surely is.
-    if not head.startswith(_ELF_64) or size != _HEADER.size or offset + size * number > _PAGE:
+    if not head.startswith(_ELF_64) or size != _HEADER.size or offset + size * number > PAGE:
         return 0, 0
     table = ctypes.string_at(info.base + offset, size * number)
     first, end = -1, 0  # as the file has them
@@ -80,32 +77,23 @@ def _code() -> tuple[int, int]:
         kind, flags, address, length = _HEADER.unpack_from(table, at)
         if kind != _LOADED:
             continue
-        low = address // _PAGE * _PAGE
+        low = address // PAGE * PAGE
         if first < 0:
             first = end = low
         if flags & (_WRITABLE | _READABLE) != _READABLE or low != end:
             break
-        end = -(-(address + length) // _PAGE) * _PAGE
+        end = -(-(address + length) // PAGE) * PAGE
     return info.base, info.base + end - first
 
 
 def _move(start: int, length: int) -> None:
     """Put a copy of this part of memory in its place, in huge pages; raises OSError if there are none to be had."""
-    # Huge pages lie at multiples of their size: somewhere in this room there is one.
-    room = libc.call("mmap", 0, length + _HUGE, _READ | _WRITE, _MAP_PRIVATE_ANONYMOUS, -1, 0)
-    copy = -(-room // _HUGE) * _HUGE
+    copy = hugepages.take(length)
     try:
-        libc.call("madvise", copy, length, _MADV_HUGEPAGE)  # so that the first touch takes huge pages already
         ctypes.memmove(copy, start, length)
-        libc.call("madvise", copy, length, _MADV_COLLAPSE)
-        libc.call("mprotect", copy, length, _READ | _EXECUTE)  # never writable and executable at once
+        libc.call("mprotect", copy, length, READ | EXECUTE)  # never writable and executable at once
         # In one step: code that another thread runs is there before and after, and the kernel lets it wait meanwhile.
-        libc.call("mremap", copy, length, length, _MREMAP_MAYMOVE | _MREMAP_FIXED, start)
+        libc.call("mremap", copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, start)
     except OSError:
         libc.call("munmap", copy, length)
         raise
-    finally:
-        # Not what lay between: the allocator may have put something there already.
-        for low, high in ((room, copy), (copy + length, room + length + _HUGE)):
-            if low < high:
-                libc.call("munmap", low, high - low)

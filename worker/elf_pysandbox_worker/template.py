@@ -25,7 +25,7 @@ import time
 from _socket import socket, socketpair
 from collections import deque
 
-from elf_pysandbox_worker import hugetext, isolation, life, loading, serving, state
+from elf_pysandbox_worker import hugedata, hugetext, isolation, life, loading, serving, state
 from elf_pysandbox_worker.channel import Channel
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire.messages import (
@@ -43,6 +43,9 @@ from elf_pysandbox_worker.wire.messages import (
     ToTemplate,
     WorkerEnded,
 )
+
+_SETTLES_AFTER = 32
+"""So many workers' forks cost what moving the data costs: a template that forks fewer need not begin with it."""
 
 _REMEMBERED = 512  # wait statuses kept for `Inquire`; the host asks right after a worker's end
 
@@ -64,6 +67,7 @@ def main(confinement: Confinement, template_fd: int, alive_fd: int, layers: list
 
 
 def _live(channel: Channel, confinement: Confinement, alive_fd: int, layers: list[LayerReport]) -> int:
+    data = hugedata.Data()
     try:
         reports = layers + isolation.confine(confinement, alive_fd)
     except isolation.LayerMissing as missing:
@@ -84,7 +88,7 @@ def _live(channel: Channel, confinement: Confinement, alive_fd: int, layers: lis
     except BaseException as error:
         channel.send(LoadFailed(*failure.describe_load(error, load.bundle)))
         return 0
-    forker = _Forker(channel, reserved, confinement, tool)
+    forker = _Forker(channel, reserved, confinement, tool, data)
     channel.send(Loaded(time.monotonic() - started))
     forker.serve()
     return 0
@@ -102,10 +106,16 @@ class _Forker:
     """
 
     def __init__(
-        self, channel: Channel, reserved: int, confinement: Confinement, tool: loading.LoadedTool
+        self,
+        channel: Channel,
+        reserved: int,
+        confinement: Confinement,
+        tool: loading.LoadedTool,
+        data: hugedata.Data,
     ) -> None:
         self._channel = channel
         self._reserved = _reclaimed(reserved)
+        self._data = data
         self._target = 0
         self._alive: dict[int, int] = {}  # pid -> index
         self._ended: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)  # (index, wait status)
@@ -131,7 +141,7 @@ class _Forker:
         alive, ended, asked, slots = self._alive, self._ended, self._asked, self._slots
         birth, live, kit = self._life
         stock, wake, left_behind = self._channel.descriptors, self._wake_read, self._left_behind
-        reserved, slot, index, settled = self._reserved, -1, 0, False
+        reserved, slot, index, settled, scattered = self._reserved, -1, 0, False, True
         self._hear()  # what came along with the bundle
         while True:
             while len(alive) < self._target and stock and (slots is None or slots):
@@ -155,6 +165,8 @@ class _Forker:
                 index += 1
                 if slots is not None:
                     self._slot_of[pid] = slot
+            if scattered and index >= _SETTLES_AFTER:
+                scattered = self._data.settle_some()  # all workers that are wanted are there
             for fd, _ in poll():
                 if fd != wake:
                     if not self._channel.read():
