@@ -288,21 +288,25 @@ class Flight:
 
     def _step_starting(self) -> bool:
         assert self.channel is not None and self.template is not None
-        try:
-            data, self.channel.pidfd = processes.receive_ready(self.channel.sock)
-        except BlockingIOError:
-            return self._check_start()
-        except OSError:
-            data = b""
-        if not data:
-            return self._lost_before_start()
-        if data != _READY:
-            self.phase = RUNNING  # with its channel used, nobody else may have this worker
-            self._settle(Ending("crashed", "the worker broke the protocol before its call"))
-            return False
         if self.channel.pidfd < 0:
-            return self._without_hold(-self.channel.pidfd)
-        return self._send()
+            try:
+                data, self.channel.pidfd = processes.receive_ready(self.channel.sock)
+            except BlockingIOError:
+                return self._check_start()
+            except OSError:
+                data = b""
+            if not data:
+                return self._lost_before_start()
+            if data != _READY:
+                self.phase = RUNNING  # with its channel used, nobody else may have this worker
+                self._settle(Ending("crashed", "the worker broke the protocol before its call"))
+                return False
+            if self.channel.pidfd < 0:
+                return self._without_hold(-self.channel.pidfd)
+        if self.template.loaded:
+            return self._send()
+        # News of two channels comes in no order: what its template has said of the layers belongs to the outcome.
+        return self._check_start() if self.channel.is_silent() else self._lost_before_start()
 
     def _without_hold(self, number: int) -> bool:
         """Send no call to a worker that could not be killed: the kernel gave no pidfd, for this reason (errno)."""
@@ -399,8 +403,6 @@ class Flight:
         except OSError:
             return False
         return True
-
-    # -- what the worker says ---------------------------------------------------------------------------
 
     def _take_in(self, data: bytes | None) -> bool:
         try:

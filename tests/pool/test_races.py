@@ -37,6 +37,30 @@ def eager_threads() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+def test_a_worker_gets_no_call_before_its_template_was_heard_so_that_the_outcome_tells_the_layers(
+    tmp_path: Path,
+) -> None:
+    blocked, goes_on, outcomes = threading.Event(), threading.Event(), []
+    source = f"open({str(tmp_path / 'loaded')!r}, 'w').close()\n{ADD}"
+    with SandboxPool(4, policy=Policy(profile="native", files=Files(write=(str(tmp_path),)))) as pool:
+        # The thread that hears templates waits in a callback, while another one makes a call of a new template.
+        pool.submit(pool.load_source(ADD, "add"), 1, 1).add_done_callback(
+            lambda _: (blocked.set(), goes_on.wait(60))
+        )
+        assert blocked.wait(60)
+        new = pool.load_source(source, "add", name="new")
+        caller = threading.Thread(target=lambda: outcomes.append(pool.outcome(new, 1, 2)))
+        caller.start()
+        while not (tmp_path / "loaded").exists():
+            assert caller.is_alive()
+        caller.join(1)  # its worker is found ready meanwhile, or that happens later: it is right either way
+        goes_on.set()
+        caller.join(60)
+    (outcome,) = outcomes
+    assert (outcome.status, outcome.value) == ("ok", 3)
+    assert outcome.layers
+
+
 @pytest.mark.usefixtures("eager_threads")
 def test_cancelling_calls_at_any_moment_ends_each_once_and_frees_its_place() -> None:
     with SandboxPool(4, policy=NATIVE) as pool:
