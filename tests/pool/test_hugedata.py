@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -251,16 +252,22 @@ def test_a_template_that_forks_many_workers_moves_its_data_once_and_lets_go_of_w
             calls += 1
             templates = pool.process_ids()[1:]
             moved = {pid: _moved(Path(f"/proc/{pid}/smaps").read_text()) for pid in templates}
-            open_files = [
-                os.readlink(entry.path) for pid in templates for entry in os.scandir(f"/proc/{pid}/fd")
-            ]
+            open_files = [name for pid in templates for name in _open_files(pid)]
             if calls < 16:
                 assert not any(moved.values()), "a template that has forked few workers leaves its data alone"
-        assert sum(moved.values()) > 20 << 10
+        assert sum(moved.values()) > 8 << 10, "it went on after the first piece"
         (template,) = (pid for pid, size in moved.items() if size)
         for _ in range(40):
             assert pool.call(f"{tmp_path}/tool.py:total") == expected
         assert _moved(Path(f"/proc/{template}/smaps").read_text()) == moved[template]
+
+
+def _open_files(pid: int) -> list[str]:
+    names = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            names.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+    return names
 
 
 def _moved(smaps: str) -> int:
