@@ -134,6 +134,8 @@ class Flight:
         channel = self.channel
         if channel is None or self.phase not in (STARTING, RUNNING):
             return -1
+        if self.phase == STARTING and channel.pidfd >= 0:
+            return -1  # the worker is ready: its template's word is waited for, and comes by `notify`
         return channel.sock.fileno()
 
     @property
@@ -261,11 +263,8 @@ class Flight:
         self.phase = STARTING
         if self.channel is None:
             return self._await_verdict()
-        if self.channel.pidfd >= 0:  # it has served a call before
-            if self.channel.is_silent():
-                return self._send()
-            self.phase = STARTING
-            return self._lost_before_start()
+        if self.channel.pidfd >= 0 and self.template.loaded:  # it was another call's before
+            return self._send() if self.channel.is_silent() else self._lost_before_start()
         self._leased_at = time.monotonic()
         # Of a template that loads yet, the supervisor holds the clock; how that went is looked at now and then.
         wait = min(self._limits.queue_s, _FORK_S) if self.template.loaded else _LOOK_S

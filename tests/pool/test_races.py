@@ -12,12 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from elf_pysandbox import ConfigurationError, Files, Limits, Policy, SandboxPool
+from elf_pysandbox._host.flight import Flight
 from elf_pysandbox._host.templates import Template
 from elf_pysandbox_worker.wire.messages import Confinement
 from tests.processes import wait_for_supervisor
@@ -37,25 +38,78 @@ def eager_threads() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def test_a_worker_gets_no_call_before_its_template_was_heard_so_that_the_outcome_tells_the_layers(
-    tmp_path: Path,
-) -> None:
-    blocked, goes_on, outcomes = threading.Event(), threading.Event(), []
-    source = f"open({str(tmp_path / 'loaded')!r}, 'w').close()\n{ADD}"
-    with SandboxPool(4, policy=Policy(profile="native", files=Files(write=(str(tmp_path),)))) as pool:
-        # The thread that hears templates waits in a callback, while another one makes a call of a new template.
-        pool.submit(pool.load_source(ADD, "add"), 1, 1).add_done_callback(
-            lambda _: (blocked.set(), goes_on.wait(60))
-        )
+@pytest.fixture
+def deaf(tmp_path: Path) -> Iterator[tuple[SandboxPool, Callable[[], object]]]:
+    """Yield a pool whose thread that hears templates waits in a callback, and what lets it go on."""
+    blocked, goes_on = threading.Event(), threading.Event()
+    with SandboxPool(4, policy=NATIVE) as pool:
+        first = pool.submit(pool.load_source(ADD, "add"), 1, 1)
+        first.add_done_callback(lambda _: (blocked.set(), goes_on.wait(60)))
         assert blocked.wait(60)
-        new = pool.load_source(source, "add", name="new")
-        caller = threading.Thread(target=lambda: outcomes.append(pool.outcome(new, 1, 2)))
-        caller.start()
-        while not (tmp_path / "loaded").exists():
-            assert caller.is_alive()
-        caller.join(1)  # its worker is found ready meanwhile, or that happens later: it is right either way
+        yield pool, goes_on.set
         goes_on.set()
-        caller.join(60)
+
+
+def ready_flights(pool: SandboxPool) -> list[Flight]:
+    """Return the calls whose worker was found ready and whose template was not heard yet."""
+    templates = list(pool._calls.engine._templates.values())
+    flights = [flight for template in templates if not template.loaded for flight in list(template.waiting)]
+    return [flight for flight in flights if flight.channel is not None and flight.channel.pidfd >= 0]
+
+
+@pytest.mark.parametrize("door", ["outcome", "stream", "submit_outcome", "aoutcome"])
+def test_a_worker_gets_no_call_before_its_template_was_heard_so_that_the_outcome_tells_the_layers(
+    deaf: tuple[SandboxPool, Callable[[], object]], door: str
+) -> None:
+    pool, hear = deaf
+    tool, outcomes = pool.load_source(ADD, "add", name="new"), []
+
+    def call() -> None:
+        made = getattr(pool, door)(tool, 1, 2)
+        if door == "stream":
+            outcomes.append(list(made)[-1])
+        elif door == "submit_outcome":
+            outcomes.append(made.result(60))
+        else:
+            outcomes.append(asyncio.run(made) if door == "aoutcome" else made)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    while door != "submit_outcome" and not (
+        ready := ready_flights(pool)
+    ):  # that one is moved by the deaf thread
+        assert caller.is_alive(), outcomes
+    if door != "submit_outcome":
+        assert ready[0].descriptor == -1, "it waits for nothing but the word of its template"
+    hear()
+    caller.join(60)
+    (outcome,) = outcomes
+    assert (outcome.status, outcome.value) == ("ok", 3)
+    assert outcome.layers
+
+
+def test_a_worker_whose_call_was_cancelled_before_its_template_was_heard_gets_no_other_call_before(
+    deaf: tuple[SandboxPool, Callable[[], object]],
+) -> None:
+    pool, hear = deaf
+    tool, outcomes = pool.load_source(ADD, "add", name="new"), []
+
+    async def cancelled() -> None:
+        call = asyncio.ensure_future(pool.acall(tool, 1, 2))
+        while not ready_flights(pool):
+            assert not call.done()
+            await asyncio.sleep(0.001)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(cancelled())
+    caller = threading.Thread(target=lambda: outcomes.append(pool.outcome(tool, 1, 2)))
+    caller.start()
+    while not ready_flights(pool):
+        assert caller.is_alive(), outcomes
+    hear()
+    caller.join(60)
     (outcome,) = outcomes
     assert (outcome.status, outcome.value) == ("ok", 3)
     assert outcome.layers

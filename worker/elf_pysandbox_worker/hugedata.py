@@ -9,8 +9,9 @@ They are mapped by small pages although they are huge ones: to write to one that
 it first, which takes what the fork has saved.
 
 What is written to all the time cannot be copied by Python, as each of its lines writes there. So the copy, and its
-taking the place of what it is one of, are C functions that makecontext(3) has return into each other, in a process
-without a second thread and with its signals blocked. Addresses and contents stay what they were.
+taking the place of what it is one of, are C functions that makecontext(3) has return into each other, where nothing
+else can run: no second thread, no handler of a signal, no function that a tool has called for each line. Addresses and
+contents stay what they were.
 
 What is not as expected stays where it is; what is lost is speed.
 """
@@ -19,10 +20,13 @@ from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import ctypes
+import errno
 import fcntl
 import gc
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
+from typing import Any
 
 from elf_pysandbox_worker import hugepages
 from elf_pysandbox_worker.hugepages import HUGE, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE, READ, WRITE
@@ -31,19 +35,25 @@ from elf_pysandbox_worker.isolation.syscalls import MACHINE
 
 _FIRST_KERNEL = (6, 9)
 _AT_ONCE = 8 << 20  # bytes: some 5 ms in which a template does nothing else
-_TRIES = 8  # how often what is mapped may have changed under way
+_MOST = 64 << 20  # bytes of one mapping: what is larger has been given huge pages already, or is left alone
+_ROUNDS = 64  # at most; what is mapped may change under way
 _LEAST = 16 * PAGE  # what is smaller is not worth two more system calls
 # proc_pid_smaps(5): readable, writable and may be so; counted; written to of late; advice about huge pages. Memory that
-# is locked, guarded, not for children or wiped in them, a stack, a device's, has others, which a copy would lose.
+# is locked, not for children or wiped in them, a stack, a device's, has others, which a copy would lose.
 _PLAIN = frozenset(("rd", "wr", "mr", "mw", "me", "ac", "sd", "hg", "nh"))
-_MADV_NOHUGEPAGE = 15
+_MADV_NOHUGEPAGE, _MADV_POPULATE_READ = 15, 22
 _ARCH_SHSTK_STATUS = 0x5005
 _NUM_THREADS = 17  # of the fields after the name, proc_pid_stat(5)
-_MOST_READ = 1 << 24  # bytes: some 10,000 mappings
 _ABOVE_CHANNELS = 10
 _CONTEXT = 4 * PAGE  # a `ucontext_t`, less than a page, and a stack
+_MONITORS = 6  # tools that `sys.monitoring` knows
 
+# Found now: to look for one is an event that a tool may listen to.
 _c = ctypes.CDLL(None)
+_memcpy, _mremap, _munmap = _c.memcpy, _c.mremap, _c.munmap
+_getcontext: Any = getattr(_c, "getcontext", None)
+_makecontext: Any = getattr(_c, "makecontext", None)
+_swapcontext: Any = getattr(_c, "swapcontext", None)
 
 
 class _Context(ctypes.Structure):
@@ -71,30 +81,27 @@ class Data:
 
     def __init__(self) -> None:
         self.moved = 0
-        self._seen: set[int] = set()  # addresses of what has been moved
-        self._tries = _TRIES
-        self._open: list[int] = []
+        self._seen: set[int] = set()  # addresses of what has been moved, or cannot be
+        self._rounds = _ROUNDS
+        self._files: list[_File] = []  # stat, smaps and maps of this process
         if _is_of_use():
             try:
                 for name in ("stat", "smaps", "maps"):
-                    self._open.append(_opened(f"/proc/self/{name}"))
+                    self._files.append(_File(f"/proc/self/{name}"))
             except OSError:
                 self.close()
 
     def close(self) -> None:
         """Let go of the descriptors; nothing is moved any more."""
-        while self._open:
-            try:
-                os.close(self._open.pop())
-            except OSError:
-                pass  # by the tool's module already
+        while self._files:
+            self._files.pop().close()
 
     def settle_some(self) -> bool:
         """Move the next few megabytes; return whether there may be more.
 
         Any code may have run in this process before, and threads of it may still: then nothing is moved.
         """
-        if not self._open:
+        if not self._files:
             return False
         collecting = gc.isenabled()
         # Whatever runs in between may write to what has been copied, or let go of it; a signal that is pending keeps
@@ -102,7 +109,7 @@ class Data:
         gc.disable()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            more = _threads(self._open[0]) == 1 and self._settle_some()
+            more = _is_alone(self._files[0]) and self._settle_some()
         except Exception:  # no huge page, no memory, descriptors that the tool's module has closed
             more = False
         finally:
@@ -115,26 +122,30 @@ class Data:
 
     def _settle_some(self) -> bool:
         # Held until it is done: to let go of so much may take the end of the heap along, and change what it says.
-        smaps = _read(self._open[1])
+        smaps = self._files[1].read()
         pieces = self._next(smaps)
-        if pieces:
-            if self._move(pieces, bytearray(len(smaps))):
-                self._seen.update(start for start, _ in pieces)
-                self.moved += sum(length for _, length in pieces)
-            else:
-                self._tries -= 1
-        return bool(pieces) and self._tries > 0
+        if pieces and self._move(pieces, bytearray(len(smaps))):
+            self._seen.update(start for start, _ in pieces)
+            self.moved += sum(length for _, length in pieces)
+        self._rounds -= 1
+        return bool(pieces) and self._rounds > 0
 
     def _next(self, smaps: bytes) -> list[tuple[int, int]]:
-        """Return (address, length in bytes) of what is moved next."""
+        """Return (address, length in bytes) of what is moved next: whole mappings, as mremap(2) of two is refused."""
         pieces: list[tuple[int, int]] = []
         room = _AT_ONCE
         for start, length in _candidates(smaps):
-            if room < _LEAST:
+            if start in self._seen or (pieces and length > room):
+                continue
+            try:
+                libc.call("madvise", start, length, _MADV_POPULATE_READ)
+            except OSError:  # to read it is an error: a guard, or a page of a file that is shorter now
+                self._seen.add(start)
+                continue
+            pieces.append((start, length))
+            room -= length
+            if room <= 0:
                 break
-            if start not in self._seen:
-                pieces.append((start, min(length, room)))
-                room -= pieces[-1][1]
         return pieces
 
     def _move(self, pieces: list[tuple[int, int]], buffer: bytearray) -> bool:
@@ -146,24 +157,108 @@ class Data:
         room = at = hugepages.take(size)
         steps: list[tuple[object, tuple[int, ...]]] = []
         for start, length in pieces:
-            steps.append((_c.memcpy, (at, start, length)))
-            steps.append((_c.mremap, (at, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, start)))
+            steps.append((_memcpy, (at, start, length)))
+            steps.append((_mremap, (at, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, start)))
             at += length
         # What could not be moved goes with what is left over, before anything else can be mapped in between.
-        steps.append((_c.munmap, (room, size)))
-        done = False
+        steps.append((_munmap, (room, size)))
+        contexts, done = _Row(steps), False
         try:
             # Nor shall the kernel map them whole later on.
             libc.call("madvise", room, size, _MADV_NOHUGEPAGE)
-            done = _call_in_a_row(steps, lambda: _mapped(pieces, self._open[2], buffer))
+            view, length, found, at = memoryview(buffer), 0, 0, 0
+            read, maps, swap = os.preadv, self._files[2].checked(), _swapcontext
+            here, first = contexts.here, contexts.first
+            # From here on nothing is called that is written in Python, and nothing large let go of: with more than 512
+            # bytes the C library may give back the end of the heap. The interpreter takes what is smaller from arenas,
+            # of which it gives back none that these pieces were.
+            while more := read(maps, [view[length:]], length):
+                length += more
+            while (end := buffer.find(b"\n", at, length)) >= 0:
+                line = buffer[
+                    at : at + 64
+                ].split()  # addresses and access; what follows is a path of any length
+                if line[1] == b"rw-p":
+                    low, _, high = line[0].partition(b"-")
+                    for start, bytes_ in pieces:
+                        found += int(low, 16) <= start and start + bytes_ <= int(high, 16)
+                at = end + 1
+            if found == len(pieces):
+                swap(here, first)
+                done = True
         finally:
+            contexts.close()
             if not done:
                 libc.call("munmap", room, size)
         return done
 
 
+class _File:
+    """A file of /proc about this process; a tool's module may have closed it and another have its number since."""
+
+    def __init__(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._descriptor = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE_CHANNELS)
+        finally:
+            os.close(descriptor)
+        self._identity = self._identify()
+
+    def _identify(self) -> tuple[int, int]:
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
+
+    def checked(self) -> int:
+        """Return its descriptor; OSError if that is another's by now."""
+        if self._identify() != self._identity:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return self._descriptor
+
+    def read(self) -> bytes:
+        """Return all of it."""
+        descriptor, found = self.checked(), b""
+        while part := os.pread(descriptor, 1 << 16, len(found)):
+            found += part
+        return found
+
+    def close(self) -> None:
+        """Close it, if it is still open."""
+        try:
+            os.close(self.checked())
+        except OSError:
+            pass
+
+
+class _Row:
+    """C functions that return into each other, each on a stack of its own, and the last one to where it began.
+
+    Attributes
+    ----------
+    here, first : c_void_p
+        Arguments of swapcontext(3), which calls them in a row.
+    """
+
+    def __init__(self, steps: list[tuple[object, tuple[int, ...]]]) -> None:
+        self._size = _CONTEXT * (len(steps) + 1)
+        self._start = libc.call("mmap", 0, self._size, READ | WRITE, hugepages.MAP_PRIVATE_ANONYMOUS, -1, 0)
+        for number, (function, arguments) in enumerate(steps, 1):
+            place = self._start + number * _CONTEXT
+            _getcontext(ctypes.c_void_p(place))  # with the signals that are blocked now
+            context = _Context.from_address(place)
+            context.link = place + _CONTEXT if number < len(steps) else self._start
+            context.stack, context.stack_size = place + PAGE, _CONTEXT - PAGE
+            address = ctypes.cast(function, ctypes.c_void_p)  # type: ignore[arg-type]
+            words = [ctypes.c_ulong(argument) for argument in arguments]
+            _makecontext(ctypes.c_void_p(place), address, len(words), *words)
+        self.here, self.first = ctypes.c_void_p(self._start), ctypes.c_void_p(self._start + _CONTEXT)
+
+    def close(self) -> None:
+        """Let go of their stacks."""
+        libc.call("munmap", self._start, self._size)
+
+
 def _is_of_use() -> bool:
-    if MACHINE != "x86_64" or not hasattr(_c, "makecontext"):  # the C library is another one
+    if MACHINE != "x86_64" or _swapcontext is None:  # the C library is another one
         return False
     try:
         major, minor = os.uname().release.split(".")[:2]
@@ -182,99 +277,32 @@ def _has_shadow_stack() -> bool:
     return features.value != 0
 
 
-def _opened(path: str) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE_CHANNELS)
-    finally:
-        os.close(descriptor)
-
-
-def _read(descriptor: int) -> bytes:
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    found = b""
-    while part := os.read(descriptor, 1 << 16):
-        found += part
-        if len(found) > _MOST_READ:
-            raise ValueError("this is not what was opened")
-    return found
-
-
-def _threads(stat: int) -> int:
-    return int(_read(stat).rpartition(b")")[2].split()[_NUM_THREADS])
+def _is_alone(stat: _File) -> bool:
+    """Whether nothing else can run: no second thread, no function of the tool's that is called for each line."""
+    if sys.gettrace() is not None or sys.getprofile() is not None:
+        return False
+    if sys.version_info >= (3, 12) and any(map(sys.monitoring.get_tool, range(_MONITORS))):
+        return False
+    return int(stat.read().rpartition(b")")[2].split()[_NUM_THREADS]) == 1
 
 
 def _candidates(smaps: bytes) -> Iterator[tuple[int, int]]:
     """Yield (address, length in bytes) of what is worth moving: private data, most of it there, in small pages."""
     start = end = small = 0
-    private = False
+    plain = of_file = False
     for line in smaps.decode().splitlines():
         key, *values = line.split()
         if not key.endswith(":"):
             start, end = (int(address, 16) for address in key.split("-"))
-            private = values[0] == "rw-p"
+            plain, of_file = values[0] == "rw-p", values[3] != "0"
         elif key == "Anonymous:":
             small = int(values[0]) << 10
         elif key == "AnonHugePages:":
             small -= int(values[0]) << 10
-        elif key == "VmFlags:" and private and _PLAIN.issuperset(values):
+        elif key == "ProtectionKey:":
+            plain = plain and values[0] == "0"
+        elif key == "VmFlags:" and plain and _PLAIN.issuperset(values):
             length = end - start
-            if (
-                length >= _LEAST and 4 * small >= 3 * length
-            ):  # of what was never touched, a copy would have to be
+            # Of what was never touched, a copy would have to be; of a file it may be gone.
+            if _LEAST <= length <= _MOST and (small == length or (4 * small >= 3 * length and not of_file)):
                 yield start, length
-
-
-def _mapped(pieces: list[tuple[int, int]], maps: int, room: bytearray) -> bool:
-    """Whether all of these pieces are there, and will be until something of more than 512 bytes is let go of.
-
-    With that, the C library may give back the end of the heap; the interpreter takes what is smaller from arenas, of
-    which it keeps the last that it has emptied.
-    """
-    view, length = memoryview(room), 0
-    while more := os.preadv(maps, [view[length:]], length):
-        length += more
-    found = at = 0
-    while (end := room.find(b"\n", at, length)) >= 0:
-        addresses, access, *_ = room[at : at + 64].split()  # what follows is a path of any length
-        if access == b"rw-p":
-            low, high = (int(address, 16) for address in addresses.split(b"-"))
-            for start, size in pieces:
-                found += low <= start and start + size <= high
-        at = end + 1
-    return found == len(pieces)
-
-
-def _call_in_a_row(steps: list[tuple[object, tuple[int, ...]]], may_begin: Callable[[], bool]) -> bool:
-    """Call C functions one after the other, each on a stack of its own, without a line of Python in between.
-
-    Parameters
-    ----------
-    steps : list of (function, arguments)
-    may_begin : callable
-        Asked when all else is ready.
-
-    Returns
-    -------
-    bool
-        What `may_begin` has returned: whether they were called.
-    """
-    size = _CONTEXT * (len(steps) + 1)
-    back = libc.call("mmap", 0, size, READ | WRITE, hugepages.MAP_PRIVATE_ANONYMOUS, -1, 0)
-    try:
-        for number, (function, arguments) in enumerate(steps, 1):
-            place = back + number * _CONTEXT
-            _c.getcontext(ctypes.c_void_p(place))  # with the signals that are blocked now
-            context = _Context.from_address(place)
-            context.link = place + _CONTEXT if number < len(steps) else back
-            context.stack, context.stack_size = place + PAGE, _CONTEXT - PAGE
-            address = ctypes.cast(function, ctypes.c_void_p)  # type: ignore[arg-type]
-            words = [ctypes.c_ulong(argument) for argument in arguments]
-            _c.makecontext(ctypes.c_void_p(place), address, len(words), *words)
-        here, first = ctypes.c_void_p(back), ctypes.c_void_p(back + _CONTEXT)
-        begins = may_begin()
-        if begins:
-            _c.swapcontext(here, first)
-        return begins
-    finally:
-        libc.call("munmap", back, size)
