@@ -335,17 +335,16 @@ class Engine:
         with self._lock:
             template.pid = pid
             if len(template.descriptors) >= 2:
-                template.pidfd, template.keeper_pidfd = (
-                    template.descriptors.popleft(),
-                    template.descriptors.popleft(),
-                )
+                template.pidfd = template.descriptors.popleft()
+                template.keeper_pidfd = template.descriptors.popleft()
 
     def template_confined(self, template: Template, layers: tuple[LayerReport, ...]) -> None:
-        """Take note that a template can load now."""
+        """Take note that a template can load now; its first workers may have been found ready before."""
         with self._lock:
             template.layers, template.blank = layers, True
             if not template.ended and template.start_clock():
                 self.supervisor.watch_load(template)
+        template.wake_waiting()
 
     def confinement_late(self, template: Template) -> None:
         """Give up a template that is not confined by now, and its zygote if that has not begun (supervisor only)."""
@@ -401,9 +400,7 @@ class Engine:
         """Take note that a template serves; the next blank one is started when its first call ended, or lasts."""
         with self._lock:
             template.take_note_of_load()
-            flights = list(template.waiting)
-        for flight in flights:
-            flight.notify()
+        template.wake_waiting()
         self.supervisor.at(time.monotonic() + _WARM_AFTER_S, lambda: self.warm(template))
 
     def template_gone(self, template: Template) -> None:

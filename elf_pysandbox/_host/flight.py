@@ -263,7 +263,7 @@ class Flight:
         self.phase = STARTING
         if self.channel is None:
             return self._await_verdict()
-        if self.channel.pidfd >= 0 and self.template.loaded:  # it was another call's before
+        if self.channel.pidfd >= 0 and self.template.blank:  # it was another call's before
             return self._send() if self.channel.is_silent() else self._lost_before_start()
         self._leased_at = time.monotonic()
         # Of a template that loads yet, the supervisor holds the clock; how that went is looked at now and then.
@@ -302,7 +302,7 @@ class Flight:
                 return False
             if self.channel.pidfd < 0:
                 return self._without_hold(-self.channel.pidfd)
-        if self.template.loaded:
+        if self.template.blank:
             return self._send()
         # News of two channels comes in no order: what its template has said of the layers belongs to the outcome.
         return self._check_start() if self.channel.is_silent() else self._lost_before_start()

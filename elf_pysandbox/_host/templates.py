@@ -178,6 +178,11 @@ class Template:
             self.load_deadline = time.monotonic() + self.load_s
         return self.load_deadline != float("inf")
 
+    def wake_waiting(self) -> None:
+        """Have the calls that wait for a worker of it look again; not under the engine's lock."""
+        for flight in list(self.waiting):
+            flight.notify()
+
     def take_note_of_load(self) -> None:
         """Note that it has loaded its module."""
         self.loaded = True

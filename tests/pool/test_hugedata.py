@@ -21,7 +21,7 @@ _KERNEL = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
 _START = """
 import sys; sys.path.extend(sys.argv[1:])
 import ctypes, mmap, os, resource, signal, threading
-from elf_pysandbox_worker import hugedata
+from elf_pysandbox_worker import hugedata, ownfiles
 from elf_pysandbox_worker.isolation import bpf, libc, no_new_privs, seccomp, syscalls
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def deny(name):
     seccomp.load(program.assemble())
 
 def settle():
-    data = hugedata.Data()
+    data = hugedata.Data(ownfiles.opened())
     while data.settle_some():
         pass
     return data.moved
@@ -157,7 +157,7 @@ def test_memory_that_a_copy_would_not_stand_for_stays_where_it_is(made: str, fla
 @needs_huge_pages
 def test_a_descriptor_that_is_another_files_by_now_is_left_open() -> None:
     printed = _run("""
-        data = hugedata.Data()
+        data = hugedata.Data(ownfiles.opened())
         for file in data._files:
             os.dup2(os.open("/dev/null", os.O_RDONLY), file._descriptor)
         numbers = [file._descriptor for file in data._files]
@@ -241,7 +241,7 @@ def test_nothing_is_moved_while_a_second_thread_may_write() -> None:
 )
 def test_data_that_cannot_be_moved_stay_where_they_are(obstacle: str) -> None:
     printed = _run(f"""
-        start, data = area(), hugedata.Data()
+        start, data = area(), hugedata.Data(ownfiles.opened())
         {obstacle}
         print(data.settle_some(), data.settle_some(), data.moved, "nh" in flags(start), intact())
     """)
@@ -280,7 +280,7 @@ def test_where_it_would_not_do_nothing_is_opened(host: str) -> None:
     printed = _run(f"""
         open_before = os.listdir("/proc/self/fd")
         {host}
-        data = hugedata.Data()
+        data = hugedata.Data(ownfiles.opened())
         print(data.settle_some(), os.listdir("/proc/self/fd") == open_before)
     """)
     assert printed == ["False", "True"]

@@ -53,7 +53,7 @@ def deaf(tmp_path: Path) -> Iterator[tuple[SandboxPool, Callable[[], object]]]:
 def ready_flights(pool: SandboxPool) -> list[Flight]:
     """Return the calls whose worker was found ready and whose template was not heard yet."""
     templates = list(pool._calls.engine._templates.values())
-    flights = [flight for template in templates if not template.loaded for flight in list(template.waiting)]
+    flights = [flight for template in templates if not template.blank for flight in list(template.waiting)]
     return [flight for flight in flights if flight.channel is not None and flight.channel.pidfd >= 0]
 
 

@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import ctypes
-import errno
-import fcntl
 import gc
 import os
 import sys
@@ -32,6 +30,7 @@ from elf_pysandbox_worker import hugepages
 from elf_pysandbox_worker.hugepages import HUGE, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE, READ, WRITE
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.syscalls import MACHINE
+from elf_pysandbox_worker.ownfiles import OwnFile
 
 _FIRST_KERNEL = (6, 9)
 _AT_ONCE = 8 << 20  # bytes: some 5 ms in which a template does nothing else
@@ -44,7 +43,6 @@ _PLAIN = frozenset(("rd", "wr", "mr", "mw", "me", "ac", "sd", "hg", "nh"))
 _MADV_NOHUGEPAGE, _MADV_POPULATE_READ = 15, 22
 _ARCH_SHSTK_STATUS = 0x5005
 _NUM_THREADS = 17  # of the fields after the name, proc_pid_stat(5)
-_ABOVE_CHANNELS = 10
 _CONTEXT = 4 * PAGE  # a `ucontext_t`, less than a page, and a stack
 _MONITORS = 6  # tools that `sys.monitoring` knows
 
@@ -71,7 +69,10 @@ class _Context(ctypes.Structure):
 class Data:
     """The data of this process, to be moved piece by piece.
 
-    To be made where /proc is: the root of a template has none.
+    Parameters
+    ----------
+    files : list of OwnFile
+        Of `ownfiles.opened`.
 
     Attributes
     ----------
@@ -79,20 +80,16 @@ class Data:
         Bytes that have been moved.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, files: list[OwnFile]) -> None:
         self.moved = 0
         self._seen: set[int] = set()  # addresses of what has been moved, or cannot be
         self._rounds = _ROUNDS
-        self._files: list[_File] = []  # stat, smaps and maps of this process
-        if _is_of_use():
-            try:
-                for name in ("stat", "smaps", "maps"):
-                    self._files.append(_File(f"/proc/self/{name}"))
-            except OSError:
-                self.close()
+        self._files = files
+        if not _is_of_use():
+            self.close()
 
     def close(self) -> None:
-        """Let go of the descriptors; nothing is moved any more."""
+        """Let go of the files; nothing is moved any more."""
         while self._files:
             self._files.pop().close()
 
@@ -193,42 +190,6 @@ class Data:
         return done
 
 
-class _File:
-    """A file of /proc about this process; a tool's module may have closed it and another have its number since."""
-
-    def __init__(self, path: str) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self._descriptor = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE_CHANNELS)
-        finally:
-            os.close(descriptor)
-        self._identity = self._identify()
-
-    def _identify(self) -> tuple[int, int]:
-        status = os.fstat(self._descriptor)
-        return status.st_dev, status.st_ino
-
-    def checked(self) -> int:
-        """Return its descriptor; OSError if that is another's by now."""
-        if self._identify() != self._identity:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        return self._descriptor
-
-    def read(self) -> bytes:
-        """Return all of it."""
-        descriptor, found = self.checked(), b""
-        while part := os.pread(descriptor, 1 << 16, len(found)):
-            found += part
-        return found
-
-    def close(self) -> None:
-        """Close it, if it is still open."""
-        try:
-            os.close(self.checked())
-        except OSError:
-            pass
-
-
 class _Row:
     """C functions that return into each other, each on a stack of its own, and the last one to where it began.
 
@@ -277,7 +238,7 @@ def _has_shadow_stack() -> bool:
     return features.value != 0
 
 
-def _is_alone(stat: _File) -> bool:
+def _is_alone(stat: OwnFile) -> bool:
     """Whether nothing else can run: no second thread, no function of the tool's that is called for each line."""
     if sys.gettrace() is not None or sys.getprofile() is not None:
         return False

@@ -24,8 +24,9 @@ import sys
 import time
 from _socket import socket, socketpair
 from collections import deque
+from typing import TYPE_CHECKING
 
-from elf_pysandbox_worker import hugedata, hugetext, isolation, life, loading, serving, state
+from elf_pysandbox_worker import hugetext, isolation, life, loading, ownfiles, serving, state
 from elf_pysandbox_worker.channel import Channel
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire.messages import (
@@ -43,6 +44,9 @@ from elf_pysandbox_worker.wire.messages import (
     ToTemplate,
     WorkerEnded,
 )
+
+if TYPE_CHECKING:
+    from elf_pysandbox_worker import hugedata
 
 _SETTLES_AFTER = 32
 """So many workers' forks cost what moving the data costs: a template that forks fewer need not begin with it."""
@@ -67,7 +71,7 @@ def main(confinement: Confinement, template_fd: int, alive_fd: int, layers: list
 
 
 def _live(channel: Channel, confinement: Confinement, alive_fd: int, layers: list[LayerReport]) -> int:
-    data = hugedata.Data()
+    files = ownfiles.opened()
     try:
         reports = layers + isolation.confine(confinement, alive_fd)
     except isolation.LayerMissing as missing:
@@ -88,7 +92,7 @@ def _live(channel: Channel, confinement: Confinement, alive_fd: int, layers: lis
     except BaseException as error:
         channel.send(LoadFailed(*failure.describe_load(error, load.bundle)))
         return 0
-    forker = _Forker(channel, reserved, confinement, tool, data)
+    forker = _Forker(channel, reserved, confinement, tool, files)
     channel.send(Loaded(time.monotonic() - started))
     forker.serve()
     return 0
@@ -111,11 +115,12 @@ class _Forker:
         reserved: int,
         confinement: Confinement,
         tool: loading.LoadedTool,
-        data: hugedata.Data,
+        files: list[ownfiles.OwnFile],
     ) -> None:
         self._channel = channel
         self._reserved = _reclaimed(reserved)
-        self._data = data
+        self._files = files
+        self._data: hugedata.Data | None = None
         self._target = 0
         self._alive: dict[int, int] = {}  # pid -> index
         self._ended: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)  # (index, wait status)
@@ -166,7 +171,7 @@ class _Forker:
                 if slots is not None:
                     self._slot_of[pid] = slot
             if scattered and index >= _SETTLES_AFTER:
-                scattered = self._data.settle_some()  # all workers that are wanted are there
+                scattered = self._settle_some()  # all workers that are wanted are there
             for fd, _ in poll():
                 if fd != wake:
                     if not self._channel.read():
@@ -194,6 +199,20 @@ class _Forker:
                     ended.append((which, status))
                     if which in asked:
                         self._answer(which)
+
+    def _settle_some(self) -> bool:
+        """Move some of this process's data; return whether there is more to move."""
+        if self._data is None:
+            try:
+                # Only now: few templates come this far, and the first call of a program would wait for it.
+                from elf_pysandbox_worker import hugedata
+
+                self._data = hugedata.Data(self._files)
+            except (
+                Exception
+            ):  # what is left of the interpreter after the tool's module was loaded does not do
+                return False
+        return self._data.settle_some()
 
     def _hear(self) -> None:
         while (message := self._channel.take()) is not None:

@@ -45,6 +45,8 @@ def _prepare(profile: str) -> None:
     hugetext.settle()
     seccomp.assemble()
     try:
+        from elf_pysandbox_worker import hugedata  # noqa: F401 - for templates that fork many workers
+
         loading.prepare(profile)
     except Exception:
         pass  # A template finds more packages than this process; what fails there too is told there.
