@@ -159,8 +159,9 @@ class Data:
             at += length
         # What could not be moved goes with what is left over, before anything else can be mapped in between.
         steps.append((_munmap, (room, size)))
-        contexts, done = _Row(steps), False
+        contexts, done = None, False
         try:
+            contexts = _Row(steps)
             # Nor shall the kernel map them whole later on.
             libc.call("madvise", room, size, _MADV_NOHUGEPAGE)
             view, length, found, at = memoryview(buffer), 0, 0, 0
@@ -172,9 +173,7 @@ class Data:
             while more := read(maps, [view[length:]], length):
                 length += more
             while (end := buffer.find(b"\n", at, length)) >= 0:
-                line = buffer[
-                    at : at + 64
-                ].split()  # addresses and access; what follows is a path of any length
+                line = buffer[at : at + 64].split()  # the path that ends it may be of any length
                 if line[1] == b"rw-p":
                     low, _, high = line[0].partition(b"-")
                     for start, bytes_ in pieces:
@@ -184,7 +183,8 @@ class Data:
                 swap(here, first)
                 done = True
         finally:
-            contexts.close()
+            if contexts is not None:
+                contexts.close()
             if not done:
                 libc.call("munmap", room, size)
         return done
