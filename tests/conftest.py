@@ -20,6 +20,10 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Where it is set, output that could not be written is never left in a buffer, and no test sees what becomes of it.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
+
 def sandbox_processes() -> set[int]:
     """Return the pids of all zygotes, keepers, templates and workers that this process started."""
     mine = set()

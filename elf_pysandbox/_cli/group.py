@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from elf_pysandbox._cli.exits import READER_GONE, USAGE, unwritten
-from elf_pysandbox._cli.streams import end_interrupted, give_up_stdout, open_closed
+from elf_pysandbox._cli.streams import end_interrupted, give_up_full, open_closed
 
 COMMANDS = {
     "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
@@ -66,7 +66,12 @@ class LazyGroup(click.Group):
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            sys.exit(USAGE)  # Standard error is full, and what it could not take says so.
+            give_up_full()
+            sys.exit(USAGE)  # What could not be told says so.
+        except SystemExit as end:
+            if end.code:  # it says already what became of the command
+                give_up_full()
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what may end each of them is told in one line, with the exit code that a shell expects."""
@@ -75,7 +80,7 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             end_interrupted(as_json=ctx.meta.get(_JSON, False))
         except BrokenPipeError:
-            give_up_stdout()
+            give_up_full()
             sys.exit(READER_GONE)
         except click.UsageError as error:
             if ctx.meta.get(_JSON):
@@ -93,7 +98,7 @@ class LazyGroup(click.Group):
                 click.echo(
                     f"error: cannot write {error.filename or 'the output'}: {error.strerror}", err=True
                 )
-            give_up_stdout()
+            give_up_full()
             sys.exit(unwritten())
 
     def list_commands(self, ctx: click.Context) -> list[str]:

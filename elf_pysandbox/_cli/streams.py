@@ -25,18 +25,19 @@ def end_interrupted(*, as_json: bool) -> NoReturn:
         if stream is not None:
             print(told, file=stream, flush=True)
     except OSError:
-        give_up_stdout()
+        give_up_full()
     sys.exit(INTERRUPTED)
 
 
-def give_up_stdout() -> None:
-    """Send what standard output cannot take nowhere: else the interpreter fails on it again at its end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+def give_up_full() -> None:
+    """Send what a standard stream cannot take nowhere: else the interpreter fails on it again at its end, with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def open_closed() -> None:

@@ -271,11 +271,18 @@ def _find_uv() -> str | None:
         return shutil.which("uv")
 
 
+# Hosts behind a proxy of their own have its certificate in the system's store, where pip looks, too. The second name is
+# the older one.
+_TRUST = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
+
+
 def _uv(command: Sequence[str], requirements: Sequence[str]) -> None:
     import subprocess
 
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=600, check=False, env=_TRUST | os.environ
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise ModuleLoadError(f"uv could not be run: {error}") from error
     if done.returncode:
