@@ -126,8 +126,6 @@ class Flight:
         self._overdue: Ending | None = None  # what to tell once all that the killed worker said is taken in
         self._ending: Ending | None = None
 
-    # -- what a driver waits for ----------------------------------------------------------------------
-
     @property
     def descriptor(self) -> int:
         """The worker's channel while it matters, else -1 (wait for `notify`)."""
@@ -143,10 +141,10 @@ class Flight:
         """Whether part of the call is still to be sent."""
         return bool(self._unsent)
 
-    # -- events -----------------------------------------------------------------------------------------
-
     def advance(self) -> Ending | None:
         """Take in whatever happened; return the ending once there is one (and the same ever after)."""
+        if self.engine.forgotten:
+            self.lock = threading.RLock()  # as in `cancel`
         with self.lock:
             try:
                 if self.engine.forgotten:
@@ -177,6 +175,8 @@ class Flight:
 
     def cancel(self, reason: str = "the call was cancelled") -> bool:
         """End the call now: its worker dies. False when it has ended already."""
+        if self.engine.forgotten:
+            self.lock = threading.RLock()  # a thread that held it when this child was forked is not here
         with self.lock:
             return self._settle(Ending("cancelled", reason))
 
