@@ -72,6 +72,29 @@ def test_a_child_that_reads_on_in_a_stream_takes_nothing_from_it() -> None:
         assert rest[-1].status == "ok"
 
 
+def test_a_child_cancels_a_call_whose_lock_a_thread_of_the_parent_held_at_the_fork() -> None:
+    held, done = threading.Event(), threading.Event()
+    with SandboxPool(2, policy=NATIVE) as pool:
+        future = pool.submit(pool.load_source(SOURCE, "count"), 5)
+        while not future.running():
+            pass
+
+        def hold() -> None:
+            with future._flight.lock:
+                held.set()
+                done.wait(60)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert held.wait(60)
+        try:
+            assert in_child(future.cancel) == "True"
+        finally:
+            done.set()
+            holder.join()
+        assert future.exception(60) is None
+
+
 def test_a_child_that_drops_a_stream_or_cancels_a_future_ends_no_call_of_the_parent() -> None:
     with SandboxPool(2, policy=NATIVE) as pool:
         count = pool.load_source(SOURCE, "count")

@@ -276,7 +276,7 @@ def test_what_the_kernel_does_not_move_is_dropped_and_stays_where_it_was() -> No
         pytest.param("hugedata._has_shadow_stack = lambda: True", id="shadow stacks"),
     ],
 )
-def test_where_it_would_not_do_nothing_is_opened(host: str) -> None:
+def test_where_it_would_not_do_nothing_is_left_open(host: str) -> None:
     printed = _run(f"""
         open_before = os.listdir("/proc/self/fd")
         {host}

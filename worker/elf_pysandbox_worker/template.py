@@ -139,10 +139,7 @@ class _Forker:
 
     def serve(self) -> None:
         """Fork, reap and listen until the host closes the channel."""
-        poller = select.poll()
-        poller.register(self._channel.sock, select.POLLIN)
-        poller.register(self._wake_read, select.POLLIN)
-        poll, fork, wait, close, place = poller.poll, os.fork, os.waitpid, os.close, os.dup2
+        poll, fork, wait, close, place = self._poller().poll, os.fork, os.waitpid, os.close, os.dup2
         alive, ended, asked, slots = self._alive, self._ended, self._asked, self._slots
         birth, live, kit = self._life
         stock, wake, left_behind = self._channel.descriptors, self._wake_read, self._left_behind
@@ -200,6 +197,12 @@ class _Forker:
                     if which in asked:
                         self._answer(which)
 
+    def _poller(self) -> select.poll:
+        poller = select.poll()
+        poller.register(self._channel.sock, select.POLLIN)
+        poller.register(self._wake_read, select.POLLIN)
+        return poller
+
     def _settle_some(self) -> bool:
         """Move some of this process's data; return whether there is more to move."""
         if self._data is None:
@@ -208,9 +211,7 @@ class _Forker:
                 from elf_pysandbox_worker import hugedata
 
                 self._data = hugedata.Data(self._files)
-            except (
-                Exception
-            ):  # what is left of the interpreter after the tool's module was loaded does not do
+            except Exception:  # the tool's module has left an interpreter that cannot import it
                 return False
         return self._data.settle_some()
 
