@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from elf_pysandbox import SandboxPool
+from tests.pool import huge_pages
 
-_ROOTS = [str(Path(__file__).parents[2] / "worker"), str(Path(msgspec.__file__).parents[1])]
-_KERNEL = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
 _START = """
-import sys; sys.path.extend(sys.argv[1:])
-import ctypes, mmap, os, resource, signal, threading
-from elf_pysandbox_worker import hugedata, ownfiles
-from elf_pysandbox_worker.isolation import bpf, libc, no_new_privs, seccomp, syscalls
-from pathlib import Path
-
 SIZE = 1 << 20
 EVERYTHING = [{"number": number, "text": str(number)} for number in range(20_000)]
 
@@ -39,27 +27,8 @@ def area(advice=None, touched=True):
         ctypes.memset(start, 7, SIZE)
     return start
 
-def flags(start):
-    found = False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        key, *values = line.split()
-        if not key.endswith(":"):
-            found = int(key.split("-")[0], 16) == start
-        elif found and key == "VmFlags:":
-            return values
-
 def size():
     return int(Path("/proc/self/statm").read_text().split()[0]) * 4096
-
-def deny(name):
-    program = bpf.Program()
-    program.load(bpf.NUMBER)
-    program.equal(syscalls.NUMBERS[name], then="deny")
-    program.allow()
-    program.label("deny")
-    program.fail(1)
-    libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-    seccomp.load(program.assemble())
 
 def settle():
     data = hugedata.Data(ownfiles.opened())
@@ -71,17 +40,11 @@ def intact():
     return all(entry["text"] == str(entry["number"]) for entry in EVERYTHING)
 """
 
-needs_huge_pages = pytest.mark.skipif(
-    os.uname().machine != "x86_64"
-    or _KERNEL < (6, 9)
-    or not Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size").exists(),
-    reason="data are moved on x86-64 only, where a fork copies the entries of a huge page's parts at once",
-)
+needs_huge_pages = huge_pages.needs_huge_pages(6, 9)
 
 
 def _run(code: str) -> list[str]:
-    command = [sys.executable, "-I", "-S", "-c", _START + textwrap.dedent(code), *_ROOTS]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    return huge_pages.run(_START, code).split()
 
 
 @needs_huge_pages
@@ -182,6 +145,32 @@ def test_a_large_mapping_is_moved_as_one_and_can_be_resized_and_one_that_is_too_
         print(20 * SIZE < moved < 65 * SIZE, same)
     """)
     assert printed == ["True", "True"]
+
+
+@needs_huge_pages
+@pytest.mark.parametrize(
+    ("huge", "moved"),
+    [
+        pytest.param(2, True, id="between small ones: they are written to as these are"),
+        pytest.param(6, False, id="all but a few: what is read only is best left so"),
+    ],
+)
+def test_data_that_are_in_huge_pages_in_part_are_moved_where_small_ones_are_many(
+    huge: int, moved: bool
+) -> None:
+    printed = _run(f"""
+        HUGE = 2 * SIZE
+        room = libc.call("mmap", 0, 9 * HUGE + 8192, 0, 0x22, -1, 0)
+        start = -(-room // HUGE) * HUGE + HUGE
+        libc.call("mprotect", start, 7 * HUGE, 3)
+        libc.call("madvise", start, 7 * HUGE, 15)
+        ctypes.memset(start + {huge} * HUGE, 7, (7 - {huge}) * HUGE)
+        libc.call("madvise", start, 7 * HUGE, 14)
+        ctypes.memset(start, 7, {huge} * HUGE)
+        settle()
+        print("nh" in flags(start), ctypes.string_at(start, 7 * HUGE) == bytes([7]) * (7 * HUGE))
+    """)
+    assert printed == [str(moved), "True"]
 
 
 @needs_huge_pages

@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from elf_pysandbox import SandboxPool
+from tests.pool import huge_pages
 
-_ROOTS = [str(Path(__file__).parents[2] / "worker"), str(Path(msgspec.__file__).parents[1])]
-_KERNEL = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
 _START = """
-import sys; sys.path.extend(sys.argv[1:])
-import ctypes, hashlib, os, threading
-from elf_pysandbox_worker import hugetext
-from elf_pysandbox_worker.isolation import bpf, libc, no_new_privs, seccomp, syscalls
-from pathlib import Path
 maps = lambda: [line for line in Path("/proc/self/maps").read_text().splitlines() if "ython" in line]
 """
 
-needs_huge_pages = pytest.mark.skipif(
-    os.uname().machine != "x86_64"
-    or _KERNEL < (6, 1)
-    or not Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size").exists(),
-    reason="code is moved on x86-64 only, with MADV_COLLAPSE",
-)
+needs_huge_pages = huge_pages.needs_huge_pages(6, 1)
 
 
 def _run(code: str) -> str:
-    command = [sys.executable, "-I", "-S", "-c", _START + textwrap.dedent(code), *_ROOTS]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return huge_pages.run(_START, code)
 
 
 def _huge_and_executable(smaps: str) -> int:
@@ -101,15 +84,6 @@ def test_code_that_was_moved_has_its_addresses_and_contents_and_runs_on_in_threa
 )
 def test_code_that_cannot_be_moved_stays_where_it_is(obstacle: str) -> None:
     printed = _run(f"""
-        def deny(name):
-            program = bpf.Program()
-            program.load(bpf.NUMBER)
-            program.equal(syscalls.NUMBERS[name], then="deny")
-            program.allow()
-            program.label("deny")
-            program.fail(1)
-            libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-            seccomp.load(program.assemble())
         def say(place, data):
             read = ctypes.string_at
             def string_at(address, size):

@@ -26,7 +26,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from elf_pysandbox_worker import hugepages
+from elf_pysandbox_worker import hugelibs, hugepages, mappings
 from elf_pysandbox_worker.hugepages import HUGE, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE, READ, WRITE
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.syscalls import MACHINE
@@ -36,11 +36,10 @@ _FIRST_KERNEL = (6, 9)
 _AT_ONCE = 8 << 20  # bytes: some 5 ms in which a template does nothing else
 _MOST = 64 << 20  # bytes of one mapping: what is larger has been given huge pages already, or is left alone
 _ROUNDS = 64  # at most; what is mapped may change under way
-_LEAST = 16 * PAGE  # what is smaller is not worth two more system calls
+_PIECES = 128  # moved at once, at most: each needs two stacks
 # proc_pid_smaps(5): readable, writable and may be so; counted; written to of late; advice about huge pages. Memory that
 # is locked, not for children or wiped in them, a stack, a device's, has others, which a copy would lose.
 _PLAIN = frozenset(("rd", "wr", "mr", "mw", "me", "ac", "sd", "hg", "nh"))
-_MADV_NOHUGEPAGE, _MADV_POPULATE_READ = 15, 22
 _ARCH_SHSTK_STATUS = 0x5005
 _NUM_THREADS = 17  # of the fields after the name, proc_pid_stat(5)
 _CONTEXT = 4 * PAGE  # a `ucontext_t`, less than a page, and a stack
@@ -118,6 +117,8 @@ class Data:
         return more
 
     def _settle_some(self) -> bool:
+        if self._rounds == _ROUNDS:
+            hugelibs.settle(self._files[1].read())
         # Held until it is done: to let go of so much may take the end of the heap along, and change what it says.
         smaps = self._files[1].read()
         pieces = self._next(smaps)
@@ -134,14 +135,12 @@ class Data:
         for start, length in _candidates(smaps):
             if start in self._seen or (pieces and length > room):
                 continue
-            try:
-                libc.call("madvise", start, length, _MADV_POPULATE_READ)
-            except OSError:  # to read it is an error: a guard, or a page of a file that is shorter now
+            if not hugepages.can_be_read(start, length):
                 self._seen.add(start)
                 continue
             pieces.append((start, length))
             room -= length
-            if room <= 0:
+            if room <= 0 or len(pieces) == _PIECES:
                 break
         return pieces
 
@@ -151,7 +150,7 @@ class Data:
         Raises OSError if there are no huge pages to be had. The buffer is one for /proc/self/maps.
         """
         size = -(-sum(length for _, length in pieces) // HUGE) * HUGE
-        room = at = hugepages.take(size)
+        room = at = hugepages.take_in_parts(size)
         steps: list[tuple[object, tuple[int, ...]]] = []
         for start, length in pieces:
             steps.append((_memcpy, (at, start, length)))
@@ -162,8 +161,6 @@ class Data:
         contexts, done = None, False
         try:
             contexts = _Row(steps)
-            # Nor shall the kernel map them whole later on.
-            libc.call("madvise", room, size, _MADV_NOHUGEPAGE)
             view, length, found, at = memoryview(buffer), 0, 0, 0
             read, maps, swap = os.preadv, self._files[2].checked(), _swapcontext
             here, first = contexts.here, contexts.first
@@ -249,21 +246,14 @@ def _is_alone(stat: OwnFile) -> bool:
 
 def _candidates(smaps: bytes) -> Iterator[tuple[int, int]]:
     """Yield (address, length in bytes) of what is worth moving: private data, most of it there, in small pages."""
-    start = end = small = 0
-    plain = of_file = False
-    for line in smaps.decode().splitlines():
-        key, *values = line.split()
-        if not key.endswith(":"):
-            start, end = (int(address, 16) for address in key.split("-"))
-            plain, of_file = values[0] == "rw-p", values[3] != "0"
-        elif key == "Anonymous:":
-            small = int(values[0]) << 10
-        elif key == "AnonHugePages:":
-            small -= int(values[0]) << 10
-        elif key == "ProtectionKey:":
-            plain = plain and values[0] == "0"
-        elif key == "VmFlags:" and plain and _PLAIN.issuperset(values):
-            length = end - start
-            # Of what was never touched, a copy would have to be; of a file it may be gone.
-            if _LEAST <= length <= _MOST and (small == length or (4 * small >= 3 * length and not of_file)):
-                yield start, length
+    for mapping in mappings.parse(smaps):
+        if mapping.access != "rw-p" or mapping.key != "0" or not _PLAIN.issuperset(mapping.flags):
+            continue
+        length, small = mapping.end - mapping.start, mapping.anonymous - mapping.huge
+        if length > _MOST or 4 * small < length:
+            continue
+        # Of what was never touched, a copy would have to be; of a file it may be gone. What is in huge pages, between
+        # small ones, is written to as these are.
+        of_file = mapping.file[1] != "0"
+        if mapping.anonymous == length or (4 * mapping.anonymous >= 3 * length and not of_file):
+            yield mapping.start, length

@@ -1,6 +1,7 @@
-"""Huge pages, taken from the kernel: for what `hugetext` and `hugedata` put in them.
+"""Huge pages, taken from the kernel: for what `hugetext`, `hugelibs` and `hugedata` put in them.
 
-Decided here and nowhere else: how memory is asked for of which it is sure that the kernel has it in huge pages.
+Decided here and nowhere else: how memory is asked for of which it is sure that the kernel has it in huge pages, and how
+it takes the place of other memory.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ PAGE, HUGE = 1 << 12, 1 << 21
 READ, WRITE, EXECUTE = 1, 2, 4
 MAP_PRIVATE_ANONYMOUS = 0x02 | 0x20
 MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2
-_MADV_HUGEPAGE, _MADV_POPULATE_WRITE, _MADV_COLLAPSE = 14, 23, 25
+_MADV_HUGEPAGE, _MADV_NOHUGEPAGE, _MADV_POPULATE_READ, _MADV_POPULATE_WRITE, _MADV_COLLAPSE = (
+    14,
+    15,
+    22,
+    23,
+    25,
+)
 
 
 def take(length: int) -> int:
@@ -45,3 +52,30 @@ def take(length: int) -> int:
         libc.call("munmap", start, length)
         raise
     return start
+
+
+def take_in_parts(length: int) -> int:
+    """Return what `take` does, to be mapped by small pages whenever a piece of it is moved or protected.
+
+    A fork copies the table of these by the run, and a write copies a small page without splitting anything first.
+    """
+    start = take(length)
+    libc.call("madvise", start, length, _MADV_NOHUGEPAGE)  # nor shall the kernel map them whole later on
+    return start
+
+
+def can_be_read(start: int, length: int) -> bool:
+    """Whether all of this memory can be read without a signal; neither a guard can nor what a file has lost."""
+    try:
+        libc.call("madvise", start, length, _MADV_POPULATE_READ)
+    except OSError:
+        return False
+    return True
+
+
+def replace(start: int, length: int, place: int) -> None:
+    """Move memory to where other memory is, in one step; raises OSError.
+
+    Code that another thread runs is there before and after, and the kernel lets it wait meanwhile.
+    """
+    libc.call("mremap", start, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, place)

@@ -14,7 +14,7 @@ import ctypes
 import struct
 
 from elf_pysandbox_worker import hugepages
-from elf_pysandbox_worker.hugepages import EXECUTE, HUGE, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE, READ
+from elf_pysandbox_worker.hugepages import EXECUTE, HUGE, PAGE, READ
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.syscalls import MACHINE
 
@@ -92,8 +92,7 @@ def _move(start: int, length: int) -> None:
     try:
         ctypes.memmove(copy, start, length)
         libc.call("mprotect", copy, length, READ | EXECUTE)  # never writable and executable at once
-        # In one step: code that another thread runs is there before and after, and the kernel lets it wait meanwhile.
-        libc.call("mremap", copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, start)
+        hugepages.replace(copy, length, start)
     except OSError:
         libc.call("munmap", copy, length)
         raise
