@@ -26,7 +26,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from elf_pysandbox_worker import hugelibs, hugepages, mappings
+from elf_pysandbox_worker import hugelibs, hugepages, mappings, ownfiles
 from elf_pysandbox_worker.hugepages import HUGE, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE, READ, WRITE
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.syscalls import MACHINE
@@ -41,7 +41,6 @@ _PIECES = 128  # moved at once, at most: each needs two stacks
 # is locked, not for children or wiped in them, a stack, a device's, has others, which a copy would lose.
 _PLAIN = frozenset(("rd", "wr", "mr", "mw", "me", "ac", "sd", "hg", "nh"))
 _ARCH_SHSTK_STATUS = 0x5005
-_NUM_THREADS = 17  # of the fields after the name, proc_pid_stat(5)
 _CONTEXT = 4 * PAGE  # a `ucontext_t`, less than a page, and a stack
 _MONITORS = 6  # tools that `sys.monitoring` knows
 
@@ -241,7 +240,7 @@ def _is_alone(stat: OwnFile) -> bool:
         return False
     if sys.version_info >= (3, 12) and any(map(sys.monitoring.get_tool, range(_MONITORS))):
         return False
-    return int(stat.read().rpartition(b")")[2].split()[_NUM_THREADS]) == 1
+    return ownfiles.threads(stat) == 1
 
 
 def _candidates(smaps: bytes) -> Iterator[tuple[int, int]]:

@@ -53,7 +53,8 @@ class Life(NamedTuple):
     Attributes
     ----------
     birth : list
-        The slot of the next worker's scratch directory, -1 for none; and True. To be set before the fork.
+        The slot of the next worker's scratch directory, -1 for none; True; and what is to be called first, a tuple of
+        functions without parameters. To be set before the fork.
     live : callable
         To be called in a fresh worker, whose channel is `serving.CHANNEL` by then, as ``live(*kit)``; never returns.
     kit : tuple
@@ -77,7 +78,7 @@ def prepare(tool: loading.LoadedTool, confine: Callable[[int], None]) -> Life:
     # A copy of what is rehearsed: it lies with the rest.
     nothing = types.FunctionType(_nothing.__code__.replace(), {})
     tool.ordinary[""] = nothing, None
-    birth: list[Any] = [-1, False]
+    birth: list[Any] = [-1, False, ()]
     stream.connect(serving.tell_output, serving.LOCK._is_owned)  # type: ignore[attr-defined]
     kit = _kit(tool, confine, birth)
     for _ in range(_WARM_UP):
@@ -168,7 +169,7 @@ def _live(
     The rehearsal touches, while nobody waits, what every call touches.
     """
     status, serving_calls = 1, False
-    slot, born = birth
+    slot, born, hooks = birth
     call: Any
     found: Any
     packed: Any
@@ -177,6 +178,8 @@ def _live(
     try:
         if born:
             forget_signals(-1)
+            for call in hooks:
+                call()
             confine(slot)
         while True:
             # Read as one u64, header and length agree only if all of it is here, and no buffers are.

@@ -16,6 +16,7 @@ Rules of the fork loop
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # see `boot`
+import _thread
 import gc
 import operator
 import os
@@ -24,6 +25,7 @@ import sys
 import time
 from _socket import socket, socketpair
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from elf_pysandbox_worker import hugetext, isolation, life, loading, ownfiles, serving, state
@@ -46,7 +48,7 @@ from elf_pysandbox_worker.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from elf_pysandbox_worker import hugedata
+    from elf_pysandbox_worker import forking, hugedata
 
 _SETTLES_AFTER = 32
 """So many workers' forks cost what moving the data costs: a template that forks fewer need not begin with it."""
@@ -121,6 +123,7 @@ class _Forker:
         self._reserved = _reclaimed(reserved)
         self._files = files
         self._data: hugedata.Data | None = None
+        self._forking: forking.Fork | tuple[Callable[[], int], tuple[()]] = os.fork, ()
         self._target = 0
         self._alive: dict[int, int] = {}  # pid -> index
         self._ended: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)  # (index, wait status)
@@ -140,6 +143,7 @@ class _Forker:
     def serve(self) -> None:
         """Fork, reap and listen until the host closes the channel."""
         poll, fork, wait, close, place = self._poller().poll, os.fork, os.waitpid, os.close, os.dup2
+        threads = _thread._count
         alive, ended, asked, slots = self._alive, self._ended, self._asked, self._slots
         birth, live, kit = self._life
         stock, wake, left_behind = self._channel.descriptors, self._wake_read, self._left_behind
@@ -155,7 +159,10 @@ class _Forker:
                 place(channel, serving.CHANNEL)
                 close(channel)
                 try:
-                    pid = fork()
+                    if threads():  # a signal's handler of the tool's module has started one
+                        fork, birth[2] = os.fork, ()
+                    if (pid := fork()) < 0:
+                        raise OSError("the kernel lets this process have no more processes")
                 except OSError as error:
                     self._refused(error, slot)
                     place(reserved, serving.CHANNEL)
@@ -169,6 +176,7 @@ class _Forker:
                     self._slot_of[pid] = slot
             if scattered and index >= _SETTLES_AFTER:
                 scattered = self._settle_some()  # all workers that are wanted are there
+                fork, birth[2] = self._forking
             for fd, _ in poll():
                 if fd != wake:
                     if not self._channel.read():
@@ -208,8 +216,9 @@ class _Forker:
         if self._data is None:
             try:
                 # Only now: few templates come this far, and the first call of a program would wait for it.
-                from elf_pysandbox_worker import hugedata
+                from elf_pysandbox_worker import forking, hugedata
 
+                self._forking = forking.prepare(self._files)
                 self._data = hugedata.Data(self._files)
             except Exception:  # the tool's module has left an interpreter that cannot import it
                 return False

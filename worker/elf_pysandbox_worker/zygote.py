@@ -45,7 +45,7 @@ def _prepare(profile: str) -> None:
     hugetext.settle()
     seccomp.assemble()
     try:
-        from elf_pysandbox_worker import hugedata  # noqa: F401 - for templates that fork many workers
+        from elf_pysandbox_worker import forking, hugedata  # noqa: F401 - for templates that fork many workers
 
         loading.prepare(profile)
     except Exception:
