@@ -12,7 +12,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -67,7 +67,7 @@ os.register_at_fork(after_in_child=_forget_in_child)
 atexit.register(_close_at_exit)
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """One call as its caller asked for it.
 
     Attributes
@@ -91,7 +91,7 @@ class Request(NamedTuple):
     options: dict[str, str]
 
 
-class _Prepared(NamedTuple):
+class _Prepared(msgspec.Struct, frozen=True):
     """A call ready to fly."""
 
     make: Callable[[Callable[[], None]], Flight]
@@ -228,7 +228,7 @@ class Calls:
 
     def _prepare(self, request: Request, sink: Sink | None = None) -> _Prepared | Outcome:
         """Write the call out; arguments that cannot be sent are an outcome already."""
-        route, tool, op, args, kwargs, options = request
+        route, tool, options = request.route, request.tool, request.options
         engine, call_id = self.engine, next(_call_ids)
         if not isinstance(route, Route):
             route.outcome = Outcome(route.status, error=route, call_id=str(call_id))
@@ -238,11 +238,11 @@ class Calls:
         if tool.call_options:
             options = {**tool.call_options, **options}
         try:
-            packed = pack((args, kwargs), max_bytes=limits.result_bytes, root="")
+            packed = pack((request.args, request.kwargs), max_bytes=limits.result_bytes, root="")
         except (UnsupportedValue, ValueTooLarge) as error:
             return _unsendable(error, call_id)
         message = Call(
-            call_id, op, tool.path, msgspec.Raw(packed.data), sink is not None, limits.output_bytes,
+            call_id, request.op, tool.path, msgspec.Raw(packed.data), sink is not None, limits.output_bytes,
             limits.result_bytes, options,
         )  # fmt: skip
         pieces = frame(encode(message), packed.buffers)

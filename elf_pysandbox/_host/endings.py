@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -17,7 +16,7 @@ Packed = tuple[bytes, Sequence[bytes | bytearray]]
 """A packed value and its out-of-band buffers."""
 
 
-class HostLimits(NamedTuple):
+class HostLimits(msgspec.Struct, frozen=True):
     """The limits of a call that the host holds; see `elf_pysandbox.Limits` for units."""
 
     wall_s: float

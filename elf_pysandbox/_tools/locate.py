@@ -10,7 +10,9 @@ import _imp
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 Kind = Literal["source", "package", "namespace", "compiled"]
 RESERVED = frozenset({"elf_pysandbox", "elf_pysandbox_worker", "msgspec", "RestrictedPython", "__main__"})
@@ -21,7 +23,7 @@ EXTENSION_SUFFIXES = tuple(_imp.extension_suffixes())
 _STDLIB_FOLDER = os.path.dirname(os.path.abspath(os.__file__))
 
 
-class Located(NamedTuple):
+class Located(msgspec.Struct, frozen=True):
     """A module on disk.
 
     Attributes

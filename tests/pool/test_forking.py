@@ -60,7 +60,7 @@ def test_a_child_has_one_main_thread_and_starts_others_that_log_import_and_wait_
                 return await asyncio.to_thread(int, "7")
             names = threading.main_thread().name, threading.current_thread().name, threading.active_count()
             return results, asyncio.run(later()), names, os.getpid() == os.getppid()
-        print(prepared().fork is not os.fork, flush=True)
+        print(prepared()[0] is not os.fork, flush=True)
         print(in_child(work), flush=True)
     """)
     assert printed == [
@@ -92,10 +92,10 @@ def test_what_a_library_registered_for_a_fork_runs_once_and_a_childs_own_forks_r
     printed = _run("""
         import logging, random
         lists = len(forking._registered())
-        print(prepared().fork is os.fork, len(forking._registered()) == lists)
+        print(prepared()[0] is os.fork, len(forking._registered()) == lists)
         seen = []
         os.register_at_fork(after_in_child=lambda: seen.append("child"), after_in_parent=lambda: seen.append("parent"))
-        print(prepared().fork is os.fork, in_child(lambda: seen), seen)
+        print(prepared()[0] is os.fork, in_child(lambda: seen), seen)
     """)
     assert printed == ["False True", "True ['child'] ['parent']"]
 
@@ -127,10 +127,10 @@ def test_where_it_is_not_known_to_be_right_os_fork_does_it(obstacle: str) -> Non
             libc_ = ctypes.CDLL(None)
             libc_.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc_.pause, None)
         done, files = threading.Event(), ownfiles.opened()
-        print(forking.prepare(list(files)).fork is os.fork)
+        print(forking.prepare(list(files))[0] is os.fork)
         {obstacle}
-        plain = forking.prepare(files)
-        print(plain.fork is os.fork, plain.hooks, gc.get_freeze_count() > 0, flush=True)
+        fork, hooks = forking.prepare(files)
+        print(fork is os.fork, hooks, gc.get_freeze_count() > 0, flush=True)
         os._exit(0)
     """)
     assert printed[-2:] == ["False", "True () True"]

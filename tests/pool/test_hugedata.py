@@ -303,7 +303,8 @@ def test_a_template_that_forks_many_workers_moves_its_data_once_and_lets_go_of_w
         (template,) = (pid for pid, size in moved.items() if size)
         for _ in range(40):
             assert pool.call(f"{tmp_path}/tool.py:total") == expected
-        assert _moved(Path(f"/proc/{template}/smaps").read_text()) == moved[template]
+        # Once: it may let go of some later.
+        assert _moved(Path(f"/proc/{template}/smaps").read_text()) <= moved[template]
 
 
 def _open_files(pid: int) -> list[str]:

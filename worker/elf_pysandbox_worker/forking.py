@@ -20,7 +20,7 @@ import posix
 import sys
 from collections.abc import Callable
 from types import BuiltinMethodType, FunctionType, MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
 from elf_pysandbox_worker import ownfiles
 
@@ -44,19 +44,8 @@ _OF_A_LOCK = ("acquire", "release", "_at_fork_reinit")
 _fork = ctypes.PyDLL(None).fork
 
 
-class Fork(NamedTuple):
-    """How to fork.
-
-    Attributes
-    ----------
-    fork : callable
-        Does what `os.fork` does; may return -1 instead of raising OSError.
-    hooks : tuple of callable
-        To be called in the child, without arguments.
-    """
-
-    fork: Callable[[], int]
-    hooks: tuple[Callable[[], object], ...]
+Fork = tuple[Callable[[], int], tuple[Callable[[], object], ...]]
+"""What does as `os.fork` does, but may return -1 instead of raising OSError; and what is to be called in the child."""
 
 
 def prepare(files: list[ownfiles.OwnFile]) -> Fork:
@@ -66,8 +55,14 @@ def prepare(files: list[ownfiles.OwnFile]) -> Fork:
     ----------
     files : list of OwnFile
         Of `ownfiles.opened`.
+
+    Returns
+    -------
+    fork : callable
+    hooks : tuple of callable
+        Without parameters.
     """
-    plain = Fork(os.fork, ())
+    plain: Fork = os.fork, ()
     if sys.version_info >= _KNOWN_TO or os.fork is not posix.fork or not files:
         return plain
     try:
@@ -76,7 +71,7 @@ def prepare(files: list[ownfiles.OwnFile]) -> Fork:
         hooks = [_known(hook) for hook in _registered() if not _is_for_other_threads(hook)]
     except Exception:  # one is not known; a tool's module can make anything of what is looked at here
         return plain
-    return Fork(_fork, tuple(hooks))
+    return _fork, tuple(hooks)
 
 
 def _registered() -> list[Any]:

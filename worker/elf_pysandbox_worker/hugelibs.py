@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from elf_pysandbox_worker import hugepages, mappings
 from elf_pysandbox_worker.hugepages import EXECUTE, HUGE, READ
@@ -33,7 +34,7 @@ _CONSTANT = ("r--p", "r-xp")
 _PLAIN = frozenset(("rd", "ex", "mr", "mw", "me", "ac", "sd", "hg", "nh"))
 
 
-class _Library(NamedTuple):
+class _Library(Struct, frozen=True):
     """What one file has mapped in a row and nobody can write to.
 
     Attributes

@@ -21,7 +21,7 @@ import struct
 import sys
 import types
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -47,32 +47,26 @@ def _nothing() -> None:
     return None
 
 
-class Life(NamedTuple):
-    """What a template needs to let its workers live.
-
-    Attributes
-    ----------
-    birth : list
-        The slot of the next worker's scratch directory, -1 for none; True; and what is to be called first, a tuple of
-        functions without parameters. To be set before the fork.
-    live : callable
-        To be called in a fresh worker, whose channel is `serving.CHANNEL` by then, as ``live(*kit)``; never returns.
-    kit : tuple
-    """
-
-    birth: list[Any]
-    live: Callable[..., None]
-    kit: tuple[Any, ...]
+Life = tuple[list[Any], Callable[..., None], tuple[Any, ...]]
 
 
 def prepare(tool: loading.LoadedTool, confine: Callable[[int], None]) -> Life:
-    """Return the life of the workers of a tool, its code warm; for the template, before it forks the first.
+    """Make the life of the workers of a tool, its code warm; for the template, before it forks the first.
 
     Parameters
     ----------
     tool : LoadedTool
     confine : callable
         `isolation.prepare_worker`'s.
+
+    Returns
+    -------
+    birth : list
+        The slot of the next worker's scratch directory, -1 for none; True; and what is to be called first, a tuple of
+        functions without parameters. To be set before the fork.
+    live : callable
+        To be called in a fresh worker, whose channel is `serving.CHANNEL` by then, as ``live(*kit)``; never returns.
+    kit : tuple
     """
     _fill_free_slots()
     # A copy of what is rehearsed: it lies with the rest.
@@ -85,7 +79,7 @@ def prepare(tool: loading.LoadedTool, confine: Callable[[int], None]) -> Life:
         # Code that is still warming up counts its runs in its own pages (PEP 659): done here, once for all workers.
         _live(*kit)
     birth[1] = True
-    return Life(birth, _live, kit)
+    return birth, _live, kit
 
 
 _filling: list[bytes] = []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from msgspec import Struct
 
 
-class Mapping(NamedTuple):
+class Mapping(Struct, frozen=True):
     """A mapping of memory.
 
     Attributes

@@ -7,14 +7,22 @@ lines through `get_source`.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.machinery
+import os
+import struct
 import sys
 import types
 from collections.abc import Sequence
 from typing import Any
 
 from elf_pysandbox_worker.wire.messages import Bundle, SourceFile
+
+_FILE_INPUT, _SOURCE_IS_UTF8 = 257, 0x100  # Include/compile.h, Include/cpython/compile.h
+_compile_string = ctypes.pythonapi.Py_CompileStringExFlags
+_compile_string.restype = ctypes.py_object
+_compile_string.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
 
 
 class BundleImporter:
@@ -62,13 +70,29 @@ class BundleImporter:
         """Compile and run the module in its namespace."""
         file = self._files[module.__name__]
         filename = file.path or f"<{file.name}>"
-        # From bytes, so that the compiler sees cookies and reports positions as it does for files.
-        code = compile(file.source, filename, "exec", dont_inherit=True)
+        code = _compiled(file.source, filename)
         if filename.startswith("<"):
             _remember_lines(filename, self.get_source(module.__name__))
         if module.__name__ in self._values:
             module.__dict__.update(_unpack_globals(self._values[module.__name__]))
         exec(code, module.__dict__)
+
+
+def _compiled(source: bytes, filename: str) -> types.CodeType:
+    """Compile a module; from bytes, so that the compiler sees cookies and reports positions as it does for files.
+
+    By the function beneath `compile`, which first makes the types of syntax trees, 2 to 3 ms, to see whether it has
+    been given one (Python/bltinmodule.c).
+    """
+    try:
+        name = os.fsencode(filename)
+    except UnicodeEncodeError:
+        name = b"\0"
+    if b"\0" in source or b"\0" in name:
+        return compile(source, filename, "exec", dont_inherit=True)  # or says what is wrong with it
+    flags = struct.pack("=ii", _SOURCE_IS_UTF8, sys.version_info.minor)  # PyCompilerFlags, in the same file
+    code: types.CodeType = _compile_string(source, name, _FILE_INPUT, flags, -1)
+    return code
 
 
 def _remember_lines(filename: str, text: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+
+from elf_pysandbox_worker.isolation import libc
 
 _NAMES = ("stat", "smaps", "maps")
 _NUM_THREADS = 17  # of the fields after the name, proc_pid_stat(5)
 _ABOVE_CHANNELS = 10
+_F_DUPFD_CLOEXEC = 1030  # of `fcntl`, which is not imported: five mappings in every fork
 
 
 def opened() -> list[OwnFile]:
@@ -34,7 +36,7 @@ class OwnFile:
     def __init__(self, path: str) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._descriptor = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE_CHANNELS)
+            self._descriptor = libc.call("fcntl", descriptor, _F_DUPFD_CLOEXEC, _ABOVE_CHANNELS)
         finally:
             os.close(descriptor)
         self._identity = self._identify()

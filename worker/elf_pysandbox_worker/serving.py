@@ -14,7 +14,7 @@ import resource
 import types
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -41,7 +41,7 @@ _DRIVEN = frozenset({types.GeneratorType, types.CoroutineType, types.AsyncGenera
 _CAPS = FrameCaps(payload=1 << 31, total=1 << 33)
 
 
-class Yielded(NamedTuple):
+class Yielded(msgspec.Struct):
     """What a generator tool comes to: its items are sent already."""
 
     number: int

@@ -25,10 +25,9 @@ import sys
 import time
 from _socket import socket, socketpair
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from elf_pysandbox_worker import hugetext, isolation, life, loading, ownfiles, serving, state
+from elf_pysandbox_worker import isolation, life, loading, ownfiles, serving, state
 from elf_pysandbox_worker.channel import Channel
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire.messages import (
@@ -123,7 +122,7 @@ class _Forker:
         self._reserved = _reclaimed(reserved)
         self._files = files
         self._data: hugedata.Data | None = None
-        self._forking: forking.Fork | tuple[Callable[[], int], tuple[()]] = os.fork, ()
+        self._forking: forking.Fork = os.fork, ()
         self._target = 0
         self._alive: dict[int, int] = {}  # pid -> index
         self._ended: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)  # (index, wait status)
@@ -189,7 +188,7 @@ class _Forker:
                     pass
                 if not settled:
                     settled = True
-                    hugetext.settle()  # not before: the first call was in a hurry
+                    make_what_can_wait()  # the first call was in a hurry
                 while alive:
                     pid, status = wait(-1, os.WNOHANG)
                     if pid == 0:
@@ -258,6 +257,18 @@ class _Forker:
                 return
         if len(self._asked) < _REMEMBERED:
             self._asked.add(index)
+
+
+def make_what_can_wait() -> None:
+    """Make for the workers to come what the first call of a program did not wait for; a zygote does so, too."""
+    try:
+        from elf_pysandbox_worker import hugetext
+        from elf_pysandbox_worker.wire import reader
+
+        reader.shapes()
+        hugetext.settle()
+    except Exception:  # the tool's module has left an interpreter that cannot
+        pass
 
 
 def _reserve(channel: Channel) -> int:

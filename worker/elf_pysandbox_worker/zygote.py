@@ -13,7 +13,7 @@ import os
 import sys
 from _socket import socket
 
-from elf_pysandbox_worker import hugetext, keeper, loading
+from elf_pysandbox_worker import keeper, loading, template
 from elf_pysandbox_worker.channel import Channel
 from elf_pysandbox_worker.isolation import seccomp
 from elf_pysandbox_worker.wire.messages import Prepare, ToZygote
@@ -42,7 +42,7 @@ def main(control_fd: int) -> None:
 
 def _prepare(profile: str) -> None:
     """Do once what each template of this profile would do for itself: time, and memory that they now share."""
-    hugetext.settle()
+    template.make_what_can_wait()
     seccomp.assemble()
     try:
         from elf_pysandbox_worker import forking, hugedata  # noqa: F401 - for templates that fork many workers

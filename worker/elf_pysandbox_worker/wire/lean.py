@@ -1,8 +1,9 @@
 """Importing msgspec without what it imports for others; both sides do it first of all.
 
 Half of that import is for two words of `typing_extensions`, which brings inspect, ast and dis along, one of `platform`,
-which `uuid` asks for, and three of `re`. While it lasts, stand-ins say those; whoever else meets
-one finds the real module in it, loaded when anything else is looked at.
+which `uuid` asks for, three of `re`, and a reference that is only tried: its text is compiled, and the first `compile`
+of a process makes the types of syntax trees. While it lasts, stand-ins say those; whoever else meets one finds the real
+module in it, loaded when anything else is looked at.
 """
 
 from __future__ import annotations
@@ -86,23 +87,48 @@ def import_msgspec(later: tuple[str, ...] = ()) -> None:
     stand_ins = {"platform": Later("platform", system=sys.platform.capitalize)}
     if "re" not in modules:
         stand_ins["re"] = _expressions()
+    references = None
     try:
         modules.update((name, stand_in) for name, stand_in in stand_ins.items() if name not in modules)
         import typing
 
         # From 3.11 on these are what `typing_extensions` has, or do the same for msgspec, which wants all extras.
+        references = typing.ForwardRef
+        typing.ForwardRef = _references(references)  # type: ignore[misc]
         known = {name: getattr(typing, name) for name in ("get_type_hints", "NotRequired", "Required")}
         stand_ins["typing_extensions"] = Later("typing_extensions", **known)
         modules.setdefault("typing_extensions", stand_ins["typing_extensions"])
         modules.update((name, Later(name)) for name in later)
         import msgspec  # noqa: F401
     finally:
+        if references is not None:
+            typing.ForwardRef = references  # type: ignore[misc]
         for name, stand_in in stand_ins.items():
             if modules.get(name) is stand_in:
                 del modules[name]
     for name in later:
         for origin in _ORIGINS:  # looked for when somebody asks: `__getattr__`
             modules[name].__dict__.pop(origin, None)
+
+
+def _references(known: Any) -> Any:
+    """Return what is `typing.ForwardRef` to all, but for the one that msgspec tries."""
+
+    class Kind(type):
+        def __call__(cls, text: str, *arguments: Any, **options: Any) -> Any:
+            return (
+                None
+                if text == "Foo" and options == {"is_class": True}
+                else known(text, *arguments, **options)
+            )
+
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, known)
+
+        def __getattr__(cls, name: str) -> Any:
+            return getattr(known, name)
+
+    return Kind("ForwardRef", (), {})
 
 
 def _expressions() -> Later:

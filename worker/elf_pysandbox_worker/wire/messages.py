@@ -15,7 +15,8 @@ pairs made by the host:
 Array-like encoding: positions, not names, cross; both ends are always the same version of this file.
 """
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: msgspec would compile the text of each annotation, and the first
+# `compile` of a process takes 2 to 3 ms, for types of syntax trees.
 
 import msgspec
 from msgspec import Raw, Struct
@@ -207,9 +208,12 @@ class ErrorData(Struct, frozen=True, array_like=True):
     message: str
     notes: list[str] = []
     traceback: list[FrameData] = []
-    cause: ErrorData | None = None
+    cause: "ErrorData | None" = None
     problems: list[tuple[str, str]] = []
     hints: list[tuple[str, str]] = []
+
+
+ErrorData.__annotations__["cause"] = ErrorData | None  # not its text, see above
 
 
 class LoadFailed(Struct, frozen=True, array_like=True, tag="load_failed"):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -35,18 +36,19 @@ _TYPED_LEVELS: Final = 5
 _CHEAP_LEVELS: Final = 8 * _TYPED_LEVELS
 
 
-def _typed(leaf: Any) -> Any:
-    """Return the type of values with at most `_TYPED_LEVELS` levels; its hash costs 2**levels, so not 100."""
+def _typed(leaf: Any, levels: int) -> Any:
+    """Return the type of values with at most so many levels; its hash and its decoder cost 2**levels, so not 100."""
     kind = leaf
-    for _ in range(_TYPED_LEVELS):
+    for _ in range(levels):
         kind = leaf | types.GenericAlias(list, kind) | types.GenericAlias(dict, (str, kind))
     return kind
 
 
-_PLAIN: Final = _typed(None | bool | int | float | str)
-decode_plain: Final = Decoder(_PLAIN).decode
-decode_call: Final = Decoder(tuple[list[_PLAIN], dict[str, _PLAIN]]).decode  # type: ignore[valid-type]
-_decode_shape: Final = Decoder(_typed(None | bool | int | float | str | Ext)).decode
+_LEAF: Final = None | bool | int | float | str
+decode_plain: Final = Decoder(_typed(_LEAF, _TYPED_LEVELS)).decode
+# It has two of these types in it, so one level less; arguments with more levels take the general way.
+_ARGUMENT: Final = _typed(_LEAF, _TYPED_LEVELS - 1)
+decode_call: Final = Decoder(tuple[list[_ARGUMENT], dict[str, _ARGUMENT]]).decode  # type: ignore[valid-type]
 _decode_rows: Final = Decoder(list[list[bool | int | float | str | None]]).decode
 
 # What an object costs beyond what `scan` counts for the bytes of its ext item.
@@ -68,6 +70,12 @@ _PRICE: Final = {
 }
 _ROW: Final = 64  # of a tuple beside the list it is made of
 _ELEMENT: Final = 80  # of a set or dict: its table, when it has just grown
+
+
+@cache
+def shapes() -> Callable[[bytes | memoryview], object]:
+    """Return the decoder of step 2 for values that have ext items; not made before a program's first call has ended."""
+    return Decoder(_typed(_LEAF | Ext, _TYPED_LEVELS)).decode
 
 
 class Reader:
@@ -139,7 +147,7 @@ class Reader:
     def _tagged_value(self, data: bytes | memoryview) -> Any:
         levels = _TYPED_LEVELS
         try:
-            shape = _decode_shape(data)
+            shape = shapes()(data)
         except msgspec.ValidationError:
             # Too deep for the typed decoder, or hostile: find out which before anything is built.
             levels, _ = scan.measure(data, self._caps.memory, self._caps)
