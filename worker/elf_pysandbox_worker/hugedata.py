@@ -22,11 +22,10 @@ import _signal as signal  # type: ignore[import-not-found]  # see `boot`
 import ctypes
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-from elf_pysandbox_worker import hugelibs, hugepages, mappings, ownfiles
+from elf_pysandbox_worker import alone, hugelibs, hugepages, mappings
 from elf_pysandbox_worker.hugepages import HUGE, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE, READ, WRITE
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.syscalls import MACHINE
@@ -42,7 +41,6 @@ _PIECES = 128  # moved at once, at most: each needs two stacks
 _PLAIN = frozenset(("rd", "wr", "mr", "mw", "me", "ac", "sd", "hg", "nh"))
 _ARCH_SHSTK_STATUS = 0x5005
 _CONTEXT = 4 * PAGE  # a `ucontext_t`, less than a page, and a stack
-_MONITORS = 6  # tools that `sys.monitoring` knows
 
 # Found now: to look for one is an event that a tool may listen to.
 _c = ctypes.CDLL(None)
@@ -104,8 +102,10 @@ class Data:
         gc.disable()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            more = _is_alone(self._files[0]) and self._settle_some()
-        except Exception:  # no huge page, no memory, descriptors that the tool's module has closed
+            more = self._is_alone() and self._settle_some()
+        except (
+            BaseException
+        ):  # no huge page, no memory, a descriptor closed, or the tool's audit function raises
             more = False
         finally:
             if collecting:
@@ -114,6 +114,9 @@ class Data:
         if not more:
             self.close()
         return more
+
+    def _is_alone(self) -> bool:
+        return alone.has_one_thread(self._files[0]) and not alone.is_watched()
 
     def _settle_some(self) -> bool:
         if self._rounds == _ROUNDS:
@@ -232,15 +235,6 @@ def _has_shadow_stack() -> bool:
     except OSError:
         return False  # this kernel has none
     return features.value != 0
-
-
-def _is_alone(stat: OwnFile) -> bool:
-    """Whether nothing else can run: no second thread, no function of the tool's that is called for each line."""
-    if sys.gettrace() is not None or sys.getprofile() is not None:
-        return False
-    if sys.version_info >= (3, 12) and any(map(sys.monitoring.get_tool, range(_MONITORS))):
-        return False
-    return ownfiles.threads(stat) == 1
 
 
 def _candidates(smaps: bytes) -> Iterator[tuple[int, int]]:

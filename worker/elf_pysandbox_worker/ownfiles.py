@@ -8,7 +8,6 @@ import os
 from elf_pysandbox_worker.isolation import libc
 
 _NAMES = ("stat", "smaps", "maps")
-_NUM_THREADS = 17  # of the fields after the name, proc_pid_stat(5)
 _ABOVE_CHANNELS = 10
 _F_DUPFD_CLOEXEC = 1030  # of `fcntl`, which is not imported: five mappings in every fork
 
@@ -23,11 +22,6 @@ def opened() -> list[OwnFile]:
         while files:
             files.pop().close()
     return files
-
-
-def threads(stat: OwnFile) -> int:
-    """Return how many threads this process has, also such as Python does not know."""
-    return int(stat.read().rpartition(b")")[2].split()[_NUM_THREADS])
 
 
 class OwnFile:

@@ -16,7 +16,6 @@ Rules of the fork loop
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # see `boot`
-import _thread
 import gc
 import operator
 import os
@@ -49,6 +48,8 @@ from elf_pysandbox_worker.wire.messages import (
 if TYPE_CHECKING:
     from elf_pysandbox_worker import forking, hugedata
 
+# Found now: a tool's module may put others in their places.
+_ORIGINALS = os.fork, os.register_at_fork, operator.is_
 _SETTLES_AFTER = 32
 """So many workers' forks cost what moving the data costs: a template that forks fewer need not begin with it."""
 
@@ -132,7 +133,7 @@ class _Forker:
         self._left_behind = confinement.processes > 0
         self._wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         # Only a signal that Python handles wakes the poll; a builtin that takes any two arguments is the least handler.
-        signal.signal(signal.SIGCHLD, operator.is_)
+        signal.signal(signal.SIGCHLD, _ORIGINALS[2])
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self._life = life.prepare(tool, isolation.prepare_worker(confinement, serving.CHANNEL + 1))
         # What exists now is shared by every worker: a collection in one of them must not touch (copy) it.
@@ -142,7 +143,6 @@ class _Forker:
     def serve(self) -> None:
         """Fork, reap and listen until the host closes the channel."""
         poll, fork, wait, close, place = self._poller().poll, os.fork, os.waitpid, os.close, os.dup2
-        threads = _thread._count
         alive, ended, asked, slots = self._alive, self._ended, self._asked, self._slots
         birth, live, kit = self._life
         stock, wake, left_behind = self._channel.descriptors, self._wake_read, self._left_behind
@@ -158,8 +158,6 @@ class _Forker:
                 place(channel, serving.CHANNEL)
                 close(channel)
                 try:
-                    if threads():  # a signal's handler of the tool's module has started one
-                        fork, birth[2] = os.fork, ()
                     if (pid := fork()) < 0:
                         raise OSError("the kernel lets this process have no more processes")
                 except OSError as error:
@@ -217,9 +215,9 @@ class _Forker:
                 # Only now: few templates come this far, and the first call of a program would wait for it.
                 from elf_pysandbox_worker import forking, hugedata
 
-                self._forking = forking.prepare(self._files)
+                self._forking = forking.prepare(self._files, _ORIGINALS)
                 self._data = hugedata.Data(self._files)
-            except Exception:  # the tool's module has left an interpreter that cannot import it
+            except BaseException:  # the tool's module has left an interpreter that cannot
                 return False
         return self._data.settle_some()
 
@@ -267,7 +265,7 @@ def make_what_can_wait() -> None:
 
         reader.shapes()
         hugetext.settle()
-    except Exception:  # the tool's module has left an interpreter that cannot
+    except BaseException:  # the tool's module has left an interpreter that cannot
         pass
 
 
