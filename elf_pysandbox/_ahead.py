@@ -28,6 +28,7 @@ def ask(
         return None
     try:
         confinement = confinement_of(policy, limits, max_workers, interpreter)
+        zygote.prepare_first(policy.profile)
         template = ask_for(zygote, confinement)
     except (ConfigurationError, OSError):
         return None  # the first call that needs one meets the same error and tells it

@@ -54,6 +54,10 @@ class Zygote:
             with contextlib.suppress(OSError):  # it is gone: who asks it for a template next learns of it
                 self.outbox.send(b"".join(frame(encode(Prepare(profile)))))
 
+    def prepare_first(self, profile: str) -> None:
+        """Have it do so before it forks the first template, which then need not; OSError when it is gone."""
+        self.outbox.send(b"".join(frame(encode(Prepare(profile)))))
+
     def has_ended(self) -> bool:
         """Whether its channel has come to an end; it says nothing there."""
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +73,27 @@ def test_neither_side_compiles_by_way_of_syntax_trees_before_the_first_result(tm
         command = [sys.executable, "-I", "-S", "-c", code, *roots]  # which heeds no variable about bytecode
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert told in ("imported\n", "(1,)\n")
+
+
+@pytest.mark.parametrize(("profile", "module"), [("native", "native"), ("restricted", "restricted/compiler")])
+def test_a_program_that_ends_at_once_leaves_the_byte_code_of_all_that_it_waited_for(
+    tmp_path: Path, profile: str, module: str
+) -> None:
+    root = Path(__file__).parents[2]
+    for package, place in (("elf_pysandbox", root), ("elf_pysandbox_worker", root / "worker")):
+        shutil.copytree(place / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tool.py").write_text("def one(): return 1")
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]; from elf_pysandbox import Policy, SandboxPool\n"
+        f"with SandboxPool(1, policy=Policy(profile={profile!r})) as pool:\n"
+        f"    print(pool.call({str(tmp_path / 'tool.py')!r} + ':one'))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-I", "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    ).stdout
+    source = tmp_path / "elf_pysandbox_worker" / f"{module}.py"
+    assert told == "1\n"
+    assert Path(importlib.util.cache_from_source(str(source))).exists(), "only the zygote can write it"
 
 
 def test_a_reference_that_another_thread_makes_meanwhile_is_a_real_one() -> None:

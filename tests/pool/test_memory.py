@@ -106,10 +106,12 @@ LOOKS = "import sys\ndef look():\n    return 'elf_pysandbox_worker.restricted.co
 
 @pytest.mark.parametrize("restricted_first", [True, False])
 def test_what_restricted_templates_import_is_held_once_by_the_zygote(restricted_first: bool) -> None:
-    with SandboxPool(1, policy=Policy()) as whole:
-        pool = whole.with_options(policy=Policy(profile="native"))
+    with SandboxPool(1, policy=Policy(profile="trusted")) as whole:  # which asks for no template of its own
+        pool, restricted = (
+            whole.with_options(policy=Policy(profile=name)) for name in ("native", "restricted")
+        )
         if restricted_first:
-            assert whole.call(whole.load_source("def one(): return 1", "one")) == 1
+            assert restricted.call(restricted.load_source("def one(): return 1", "one")) == 1
         # A native template imports none of it for itself: what it has it was forked with.
         assert pool.call(pool.load_source(LOOKS, "look")) is restricted_first
 

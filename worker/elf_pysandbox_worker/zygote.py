@@ -25,13 +25,17 @@ def main(control_fd: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(socket(fileno=control_fd), ToZygote)
+    in_a_hurry = True
     while True:
         request = channel.receive()
         if request is None:
             return
         if isinstance(request, Prepare):
+            if not in_a_hurry:
+                _make_what_can_wait()
             _prepare(request.profile)
             continue
+        in_a_hurry = False
         keeper_fd, template_fd = channel.descriptors.popleft(), channel.descriptors.popleft()
         if os.fork() == 0:
             channel.sock.close()
@@ -41,16 +45,25 @@ def main(control_fd: int) -> None:
 
 
 def _prepare(profile: str) -> None:
-    """Do once what each template of this profile would do for itself: time, and memory that they now share."""
-    template.make_what_can_wait()
-    seccomp.assemble()
-    try:
-        from elf_pysandbox_worker import forking, hugedata  # noqa: F401 - for templates that fork many workers
+    """Import once what each template of this profile would import for itself: time, and memory that they now share.
 
+    Before the first is forked it takes as long as it would there, but only here can byte code be left for the next
+    program.
+    """
+    gc.disable()
+    try:
         loading.prepare(profile)
     except Exception:
         pass  # A template finds more packages than this process; what fails there too is told there.
     gc.freeze()
+    gc.enable()
+
+
+def _make_what_can_wait() -> None:
+    """Make for the templates to come what the first, which a program waits for, does without."""
+    template.make_what_can_wait()
+    seccomp.assemble()
+    from elf_pysandbox_worker import forking, hugedata  # noqa: F401 - for templates that fork many workers
 
 
 def _run_keeper(confinement: object, keeper_fd: int, template_fd: int) -> None:
