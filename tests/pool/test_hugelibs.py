@@ -177,7 +177,8 @@ def test_libraries_that_cannot_be_moved_stay_as_they_are_and_nothing_is_left_ove
         before, length = contents(LIBRARY), size()
         {obstacle}
         print(settle(), len(between(*PLACE)) == len(LIBRARY), contents(LIBRARY) == before)
-        print(size() - length < 1 << 20)
+        # The interpreter may have taken one arena or two meanwhile, of 1 MiB; the room for the copies has more.
+        print(size() - length < 3 << 20)
     """)
     assert printed.split() == ["0", "True", "True", "True"]
 
