@@ -135,6 +135,8 @@ def test_what_a_library_registered_for_a_fork_runs_once_and_a_childs_own_forks_r
         pytest.param("in_a_thread(handler.acquire)", id="a handler's lock that a thread held when it ended"),
         pytest.param("pool._global_shutdown_lock.acquire()", id="another library's lock that is held"),
         pytest.param("Handler._at_fork_reinit = hook", id="a handler that does more in a child"),
+        pytest.param("handler._at_fork_reinit = hook", id="one handler that does more in a child"),
+        pytest.param("logging.Handler._at_fork_reinit = hook", id="all handlers do more in a child"),
         pytest.param("handler.lock = threading.Condition()", id="a lock of another kind"),
         pytest.param("random.gauss()", id="a generator with a number in stock"),
         pytest.param("gc.get_referrers = lambda *_: []", id="lists that are not found"),
@@ -188,20 +190,15 @@ log = logging.getLogger("tool")
 def work():
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         list(pool.map(log.warning, ["one", "two"]))
-    pid = os.fork()
-    if pid == 0:
-        with logging._lock:
-            os._exit(threading.active_count())
-    return random.random(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(forks)
+    return random.random(), threading.active_count(), len(forks)
 """
 
 
-def test_workers_of_a_template_that_has_forked_many_draw_other_numbers_run_threads_and_fork_themselves(
+def test_workers_of_a_template_that_has_forked_many_draw_other_numbers_and_run_threads(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "tool.py").write_text(_TOOL)
-    policy, limits = Policy(profile="native"), Limits(processes=2)
-    with SandboxPool(2, policy=policy, limits=limits, max_templates=1) as pool:
+    with SandboxPool(2, policy=Policy(profile="native"), max_templates=1) as pool:
         outcomes = [pool.outcome(f"{tmp_path}/tool.py:work") for _ in range(80)]
     assert {outcome.status for outcome in outcomes} == {"ok"}
     assert {outcome.value[1] for outcome in outcomes} == {1}
@@ -241,3 +238,31 @@ def test_what_a_modules_handler_of_signals_does_later_has_its_effect_in_workers(
     assert len({number for number, _, _ in values}) == 80
     assert not any(elsewhere for _, elsewhere, _ in values)
     assert all(late == ["registered", "in a worker"] for _, _, late in values[-20:])
+
+
+_REPLACES = """
+import os
+remove, forks = os.unlink, []
+
+def unlink(*arguments, **options):
+    import random  # for the first time
+    return remove(*arguments, **options)
+
+def work(number):
+    if number > 40:
+        open(os.environ["TMPDIR"] + "/file", "w").close()
+    import random
+    return random.random()
+
+os.unlink = unlink
+"""
+
+
+def test_workers_draw_other_numbers_where_their_template_cleans_up_by_a_function_of_the_module(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tool.py").write_text(_REPLACES)
+    policy, limits = Policy(profile="native"), Limits(scratch_mb=8, file_mb=4)
+    with SandboxPool(2, policy=policy, limits=limits, max_templates=1) as pool:
+        numbers = [pool.call(f"{tmp_path}/tool.py:work", number) for number in range(80)]
+    assert len(set(numbers)) == 80

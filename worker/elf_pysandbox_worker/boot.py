@@ -31,5 +31,5 @@ def main(control_fd: int) -> None:
 
 def import_all() -> None:
     """Import what a zygote consists of."""
-    lean.import_msgspec(lean.LATER)
+    lean.import_msgspec(lean.LATER, alone=True)
     from elf_pysandbox_worker import zygote  # noqa: F401

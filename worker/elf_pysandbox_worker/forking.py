@@ -96,10 +96,11 @@ def _logging_is_at_rest() -> bool:
     if logging is None:
         return True
     own = logging.Handler._at_fork_reinit, logging.NullHandler._at_fork_reinit
-    handlers = list(logging._at_fork_reinit_lock_weakset)
-    return _is_free(logging._lock) and all(
-        type(handler)._at_fork_reinit in own and (handler.lock is None or _is_free(handler.lock))
-        for handler in handlers
+    if not _is_free(logging._lock) or any(function.__globals__ is not vars(logging) for function in own):
+        return False
+    return all(
+        getattr(handler._at_fork_reinit, "__func__", None) in own and _is_free(handler.lock)
+        for handler in list(logging._at_fork_reinit_lock_weakset)
     )
 
 

@@ -215,7 +215,9 @@ class _Forker:
                 # Only now: few templates come this far, and the first call of a program would wait for it.
                 from elf_pysandbox_worker import forking, hugedata
 
-                self._forking = forking.prepare(self._files, _ORIGINALS)
+                # What cleans up after a worker does so by functions that a tool's module may have replaced.
+                if self._slots is None and not self._left_behind:
+                    self._forking = forking.prepare(self._files, _ORIGINALS)
                 self._data = hugedata.Data(self._files)
             except BaseException:  # the tool's module has left an interpreter that cannot
                 return False

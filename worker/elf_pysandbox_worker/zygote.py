@@ -12,6 +12,7 @@ import gc
 import os
 import sys
 from _socket import socket
+from contextlib import suppress
 
 from elf_pysandbox_worker import keeper, loading, template
 from elf_pysandbox_worker.channel import Channel
@@ -63,7 +64,8 @@ def _make_what_can_wait() -> None:
     """Make for the templates to come what the first, which a program waits for, does without."""
     template.make_what_can_wait()
     seccomp.assemble()
-    from elf_pysandbox_worker import forking, hugedata  # noqa: F401 - for templates that fork many workers
+    with suppress(Exception):  # the package is being replaced by another version
+        from elf_pysandbox_worker import forking, hugedata  # noqa: F401 - for templates that fork many workers
 
 
 def _run_keeper(confinement: object, keeper_fd: int, template_fd: int) -> None:

@@ -1,9 +1,8 @@
 """Importing msgspec without what it imports for others; both sides do it first of all.
 
 Half of that import is for two words of `typing_extensions`, which brings inspect, ast and dis along, one of `platform`,
-which `uuid` asks for, three of `re`, and a reference that is only tried: its text is compiled, and the first `compile`
-of a process makes the types of syntax trees. While it lasts, stand-ins say those; whoever else meets one finds the real
-module in it, loaded when anything else is looked at.
+which `uuid` asks for, and three of `re`. While it lasts, stand-ins say those; whoever else meets
+one finds the real module in it, loaded when anything else is looked at.
 """
 
 from __future__ import annotations
@@ -77,8 +76,16 @@ class Later(type(sys)):  # type: ignore[misc]  # `types` has its turn, too
         self.__class__ = type(sys)  # type: ignore[assignment]
 
 
-def import_msgspec(later: tuple[str, ...] = ()) -> None:
-    """Import msgspec; the modules `later`, parts of it, when they are first used."""
+def import_msgspec(later: tuple[str, ...] = (), *, alone: bool = False) -> None:
+    """Import msgspec; the modules `later`, parts of it, when they are first used.
+
+    Parameters
+    ----------
+    later : tuple of str
+    alone : bool
+        Whether no other code runs in this process. Then msgspec does without the reference that it only tries: its
+        text would be compiled, and the first `compile` of a process makes the types of syntax trees, 2 to 3 ms.
+    """
     modules: dict[str, Any] = sys.modules
     if "msgspec" in modules:
         return
@@ -93,8 +100,9 @@ def import_msgspec(later: tuple[str, ...] = ()) -> None:
         import typing
 
         # From 3.11 on these are what `typing_extensions` has, or do the same for msgspec, which wants all extras.
-        references = typing.ForwardRef
-        typing.ForwardRef = _references(references)  # type: ignore[misc]
+        if alone:
+            references = typing.ForwardRef
+            typing.ForwardRef = lambda *_, **__: None  # type: ignore[misc, assignment]
         known = {name: getattr(typing, name) for name in ("get_type_hints", "NotRequired", "Required")}
         stand_ins["typing_extensions"] = Later("typing_extensions", **known)
         modules.setdefault("typing_extensions", stand_ins["typing_extensions"])
@@ -109,26 +117,6 @@ def import_msgspec(later: tuple[str, ...] = ()) -> None:
     for name in later:
         for origin in _ORIGINS:  # looked for when somebody asks: `__getattr__`
             modules[name].__dict__.pop(origin, None)
-
-
-def _references(known: Any) -> Any:
-    """Return what is `typing.ForwardRef` to all, but for the one that msgspec tries."""
-
-    class Kind(type):
-        def __call__(cls, text: str, *arguments: Any, **options: Any) -> Any:
-            return (
-                None
-                if text == "Foo" and options == {"is_class": True}
-                else known(text, *arguments, **options)
-            )
-
-        def __instancecheck__(cls, instance: object) -> bool:
-            return isinstance(instance, known)
-
-        def __getattr__(cls, name: str) -> Any:
-            return getattr(known, name)
-
-    return Kind("ForwardRef", (), {})
 
 
 def _expressions() -> Later:
