@@ -103,9 +103,7 @@ class Data:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             more = self._is_alone() and self._settle_some()
-        except (
-            BaseException
-        ):  # no huge page, no memory, a descriptor closed, or the tool's audit function raises
+        except BaseException:  # no huge page, no memory, a descriptor closed, an audit function of the tool's
             more = False
         finally:
             if collecting:
