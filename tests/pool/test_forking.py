@@ -266,3 +266,11 @@ def test_workers_draw_other_numbers_where_their_template_cleans_up_by_a_function
     with SandboxPool(2, policy=policy, limits=limits, max_templates=1) as pool:
         numbers = [pool.call(f"{tmp_path}/tool.py:work", number) for number in range(80)]
     assert len(set(numbers)) == 80
+
+
+def test_a_template_whose_workers_may_start_processes_forks_by_os_fork(tmp_path: Path) -> None:
+    (tmp_path / "tool.py").write_text(_TOOL)
+    policy, limits = Policy(profile="native"), Limits(processes=2)
+    with SandboxPool(2, policy=policy, limits=limits, max_templates=1) as pool:
+        values = [pool.call(f"{tmp_path}/tool.py:work") for _ in range(60)]
+    assert len({forks for _, _, forks in values[-20:]}) == 20

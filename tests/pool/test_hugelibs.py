@@ -174,11 +174,12 @@ def test_of_more_libraries_than_there_is_room_for_those_that_gain_most_for_their
 )
 def test_libraries_that_cannot_be_moved_stay_as_they_are_and_nothing_is_left_over(obstacle: str) -> None:
     printed = _run(f"""
-        before, length = contents(LIBRARY), size()
+        before = contents(LIBRARY)
+        list(hugelibs._libraries(smaps()))  # what the interpreter takes for this it has by now
+        length = size()
         {obstacle}
         print(settle(), len(between(*PLACE)) == len(LIBRARY), contents(LIBRARY) == before)
-        # The interpreter may have taken one arena or two meanwhile, of 1 MiB; the room for the copies has more.
-        print(size() - length < 3 << 20)
+        print(size() - length < 1 << 20)
     """)
     assert printed.split() == ["0", "True", "True", "True"]
 

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from elf_pysandbox_worker import forking, hugedata
 
 # Found now: a tool's module may put others in their places.
-_ORIGINALS = os.fork, os.register_at_fork, operator.is_
+_HANDLER = operator.is_  # a builtin that takes any two arguments: the least handler of a signal
+_ORIGINALS = os.fork, os.register_at_fork, _HANDLER
 _SETTLES_AFTER = 32
 """So many workers' forks cost what moving the data costs: a template that forks fewer need not begin with it."""
 
@@ -132,8 +133,7 @@ class _Forker:
         self._slot_of: dict[int, int] = {}
         self._left_behind = confinement.processes > 0
         self._wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        # Only a signal that Python handles wakes the poll; a builtin that takes any two arguments is the least handler.
-        signal.signal(signal.SIGCHLD, _ORIGINALS[2])
+        signal.signal(signal.SIGCHLD, _HANDLER)  # only a signal that Python handles wakes the poll
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self._life = life.prepare(tool, isolation.prepare_worker(confinement, serving.CHANNEL + 1))
         # What exists now is shared by every worker: a collection in one of them must not touch (copy) it.
