@@ -396,7 +396,7 @@ def test_under_xdist_each_process_has_its_own_pool_and_the_report_has_all_calls(
         def test_fails(run_tool):
             assert run_tool("tools.py:roundtrip", 1) == 2
     """
-    result = ends(author, body, "-n4", "--sandbox-report=calls.json", passed=28, failed=1)
+    result = ends(author, body, "-n2", "--sandbox-report=calls.json", passed=28, failed=1)
     result.stdout.fnmatch_lines(["*sandbox calls*"])
     calls = json.loads((author.path / "calls.json").read_text())
     assert sum(map(len, calls.values())) == 29

@@ -53,33 +53,58 @@ def pool() -> Iterator[SandboxPool]:
         yield made
 
 
-def verdict(pool: SandboxPool, source: str, allowed: str) -> tuple[list[str], str, str]:
-    """Return the hints of the check, and how a call of the source ends: status and message."""
-    options = policy(allowed)
-    validator = PythonSecurityValidator(options.allowed_imports, files_granted=bool(options.files.read))
-    found = [one.hint for one in validator.check(source.encode())]
+def refused(hint: Hint) -> str:
+    return hint.refused * (501 if hint.given == "501 times" else 1)
+
+
+Findings = dict[tuple[str, str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory) -> Findings:
+    """The hints of the check for each source and what it is allowed: one process for all that are allowed alike."""
+    folder = tmp_path_factory.mktemp("sources")
+    asked = {(refused(hint), hint.given) for hint in HINTS} | {
+        (hint.instead, hint.followed) for hint in HINTS
+    }
+    alike: dict[Policy, dict[str, tuple[str, str]]] = {}
+    for number, (source, allowed) in enumerate(sorted(asked)):
+        path = folder / f"{number}.py"
+        path.write_text(source, "utf-8")
+        alike.setdefault(policy(allowed), {})[str(path)] = (source, allowed)
+    found: Findings = {}
+    for options, paths in alike.items():
+        validator = PythonSecurityValidator(options.allowed_imports, files_granted=bool(options.files.read))
+        for path, diagnostics in validator.check_paths(paths).items():
+            found[paths[path]] = [one.hint for one in diagnostics]
+    return found
+
+
+def verdict(pool: SandboxPool, source: str, allowed: str) -> tuple[str, str]:
+    """Return how a call of the source ends: status and message."""
     runs = "def run(" in source or "\ndef run(" in source
     source += "" if runs else "\ndef run(): return None\n"
-    view = pool.with_options(policy=options, limits=Limits(wall_s=1 if allowed == "limits" else 20))
+    view = pool.with_options(policy=policy(allowed), limits=Limits(wall_s=1 if allowed == "limits" else 20))
     outcome = view.outcome(view.load_source(source, "run"))
     if allowed == "usage":
         assert outcome.usage.peak_memory_mb > 0
-    return found, outcome.status, str(outcome.error)
+    return outcome.status, str(outcome.error)
 
 
 @pytest.mark.parametrize("hint", HINTS, ids=lambda hint: hint.text)
-def test_a_source_that_is_refused_gets_the_hint(pool, hint):
+def test_a_source_that_is_refused_gets_the_hint(pool, findings, hint):
     if hint.given == "unsafe except star" and not EXCEPT_STAR_UNSAFE:
         pytest.skip("this interpreter has the correction")
-    source = hint.refused * (501 if hint.given == "501 times" else 1)
-    found, status, error = verdict(pool, source, hint.given)
-    assert hint.text in found or hint.text in error
+    source = refused(hint)
+    status, error = verdict(pool, source, hint.given)
+    assert hint.text in findings[source, hint.given] or hint.text in error
     assert status in ("denied", "load_failed") or hint.text.startswith("Use ast.literal_eval")
 
 
 @pytest.mark.parametrize("hint", HINTS, ids=lambda hint: hint.text)
-def test_a_source_that_follows_the_hint_is_accepted_and_runs(pool, hint):
-    assert verdict(pool, hint.instead, hint.followed) == ([], "ok", "None")
+def test_a_source_that_follows_the_hint_is_accepted_and_runs(pool, findings, hint):
+    assert findings[hint.instead, hint.followed] == []
+    assert verdict(pool, hint.instead, hint.followed) == ("ok", "None")
 
 
 def test_every_hint_is_among_them():
