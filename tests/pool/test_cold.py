@@ -15,9 +15,9 @@ from elf_pysandbox import Limits, Policy, SandboxPool
 
 _ROOTS = [str(Path(__file__).parents[2] / "worker"), str(Path(msgspec.__file__).parents[1])]
 # What is left out on purpose: each is some hundredths of a start of an interpreter, most bring others along.
-_LEFT_OUT = """argparse ast asyncio concurrent.futures dataclasses dis email importlib.metadata importlib.util inspect
-json logging msgspec._json_schema platform re selectors shutil socket string subprocess tempfile textwrap tokenize
-traceback typing_extensions"""
+_LEFT_OUT = """argparse ast asyncio concurrent.futures ctypes dataclasses dis email importlib.metadata importlib.util
+inspect json logging msgspec._json_schema platform re selectors shutil socket string subprocess tempfile textwrap
+tokenize traceback typing_extensions"""
 _LEFT_OUT_OF_ZYGOTES = f"array threading weakref {_LEFT_OUT}"
 
 

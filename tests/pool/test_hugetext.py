@@ -90,7 +90,7 @@ def test_code_that_cannot_be_moved_stays_where_it_is(obstacle: str) -> None:
                 head = bytearray(read(address, size))
                 head[place:place + len(data)] = data
                 return bytes(head)
-            hugetext.ctypes.string_at = string_at
+            hugetext.cdata.string_at = string_at
         hugetext._code(), maps()
         {obstacle}
         before = maps()

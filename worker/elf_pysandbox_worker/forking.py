@@ -13,7 +13,6 @@ Where a process is not known to be such a one, `os.fork` does it.
 from __future__ import annotations
 
 import _thread
-import ctypes
 import gc
 import os
 import select
@@ -22,14 +21,14 @@ from collections.abc import Callable, Iterator
 from types import BuiltinMethodType
 from typing import Any
 
-from elf_pysandbox_worker import alone, ownfiles
+from elf_pysandbox_worker import alone, cdata, ownfiles
 
 _KNOWN_TO = (3, 14)
 """The first version whose PyOS_AfterFork_Child (Modules/posixmodule.c) has not been read for what it puts right."""
 
 # Found now: to look for one is an event that a tool may listen to. The child's one thread holds the interpreter's lock,
 # as this one does while the call lasts.
-_fork = ctypes.PyDLL(None).fork
+_fork = cdata.PyDLL(None).fork
 
 Fork = tuple[Callable[[], int], tuple[Callable[[], object], ...]]
 """What does as `os.fork` does, but may return -1 instead of raising OSError; and what is to be called in the child."""

@@ -19,13 +19,12 @@ What is not as expected stays where it is; what is lost is speed.
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # see `boot`
-import ctypes
 import gc
 import os
 from collections.abc import Iterator
 from typing import Any
 
-from elf_pysandbox_worker import alone, hugelibs, hugepages, mappings
+from elf_pysandbox_worker import alone, cdata, hugelibs, hugepages, mappings
 from elf_pysandbox_worker.hugepages import HUGE, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE, READ, WRITE
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.syscalls import MACHINE
@@ -43,22 +42,22 @@ _ARCH_SHSTK_STATUS = 0x5005
 _CONTEXT = 4 * PAGE  # a `ucontext_t`, less than a page, and a stack
 
 # Found now: to look for one is an event that a tool may listen to.
-_c = ctypes.CDLL(None)
+_c = cdata.CDLL(None)
 _memcpy, _mremap, _munmap = _c.memcpy, _c.mremap, _c.munmap
 _getcontext: Any = getattr(_c, "getcontext", None)
 _makecontext: Any = getattr(_c, "makecontext", None)
 _swapcontext: Any = getattr(_c, "swapcontext", None)
 
 
-class _Context(ctypes.Structure):
+class _Context(cdata.Structure):
     """The head of `ucontext_t` as the GNU C library has it, where getcontext(3) leaves the rest as it should be."""
 
     _fields_ = (
-        ("flags", ctypes.c_ulong),
-        ("link", ctypes.c_void_p),
-        ("stack", ctypes.c_void_p),
-        ("stack_flags", ctypes.c_int),
-        ("stack_size", ctypes.c_size_t),
+        ("flags", cdata.c_ulong),
+        ("link", cdata.c_void_p),
+        ("stack", cdata.c_void_p),
+        ("stack_flags", cdata.c_int),
+        ("stack_size", cdata.c_size_t),
     )
 
 
@@ -201,14 +200,14 @@ class _Row:
         self._start = libc.call("mmap", 0, self._size, READ | WRITE, hugepages.MAP_PRIVATE_ANONYMOUS, -1, 0)
         for number, (function, arguments) in enumerate(steps, 1):
             place = self._start + number * _CONTEXT
-            _getcontext(ctypes.c_void_p(place))  # with the signals that are blocked now
+            _getcontext(cdata.c_void_p(place))  # with the signals that are blocked now
             context = _Context.from_address(place)
             context.link = place + _CONTEXT if number < len(steps) else self._start
             context.stack, context.stack_size = place + PAGE, _CONTEXT - PAGE
-            address = ctypes.cast(function, ctypes.c_void_p)  # type: ignore[arg-type]
-            words = [ctypes.c_ulong(argument) for argument in arguments]
-            _makecontext(ctypes.c_void_p(place), address, len(words), *words)
-        self.here, self.first = ctypes.c_void_p(self._start), ctypes.c_void_p(self._start + _CONTEXT)
+            address = cdata.cast(function, cdata.c_void_p)  # type: ignore[arg-type]
+            words = [cdata.c_ulong(argument) for argument in arguments]
+            _makecontext(cdata.c_void_p(place), address, len(words), *words)
+        self.here, self.first = cdata.c_void_p(self._start), cdata.c_void_p(self._start + _CONTEXT)
 
     def close(self) -> None:
         """Let go of their stacks."""
@@ -227,9 +226,9 @@ def _is_of_use() -> bool:
 
 def _has_shadow_stack() -> bool:
     """Whether makecontext(3) would ask for one more of them, and abort(3): here there are none to be had."""
-    features = ctypes.c_ulong(0)
+    features = cdata.c_ulong(0)
     try:
-        libc.call("arch_prctl", _ARCH_SHSTK_STATUS, ctypes.addressof(features))
+        libc.call("arch_prctl", _ARCH_SHSTK_STATUS, cdata.addressof(features))
     except OSError:
         return False  # this kernel has none
     return features.value != 0

@@ -15,12 +15,11 @@ What is not as expected stays where it is; what is lost is speed.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 
 from msgspec import Struct
 
-from elf_pysandbox_worker import hugepages, mappings
+from elf_pysandbox_worker import cdata, hugepages, mappings
 from elf_pysandbox_worker.hugepages import EXECUTE, HUGE, READ
 from elf_pysandbox_worker.isolation import libc
 
@@ -112,7 +111,7 @@ def _move(libraries: list[_Library]) -> int:
     at = room = hugepages.take_in_parts(size)
     try:
         for library in libraries:
-            ctypes.memmove(at, library.start, library.length)
+            cdata.memmove(at, library.start, library.length)
             libc.call("mprotect", at, library.length, library.access)  # never writable and executable at once
             hugepages.replace(at, library.length, library.start)
             at += library.length

@@ -10,10 +10,9 @@ What is not as expected stays where it is; what is lost is speed.
 
 from __future__ import annotations
 
-import ctypes
 import struct
 
-from elf_pysandbox_worker import hugepages
+from elf_pysandbox_worker import cdata, hugepages
 from elf_pysandbox_worker.hugepages import EXECUTE, HUGE, PAGE, READ
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.syscalls import MACHINE
@@ -25,14 +24,14 @@ _HEADER = struct.Struct("=II8xQ8x8xQ8x")  # type, flags, address, size in memory
 _LOADED, _WRITABLE, _READABLE = 1, 2, 4
 
 
-class _SymbolInfo(ctypes.Structure):
+class _SymbolInfo(cdata.Structure):
     """`Dl_info`, dladdr(3)."""
 
     _fields_ = (
-        ("file", ctypes.c_char_p),
-        ("base", ctypes.c_void_p),
-        ("symbol", ctypes.c_char_p),
-        ("address", ctypes.c_void_p),
+        ("file", cdata.c_char_p),
+        ("base", cdata.c_void_p),
+        ("symbol", cdata.c_char_p),
+        ("address", cdata.c_void_p),
     )
 
 
@@ -64,14 +63,14 @@ def settle() -> int:
 def _code() -> tuple[int, int]:
     """Return where the interpreter's code and constants lie: the segments of its file before the first writable one."""
     info = _SymbolInfo()
-    if not ctypes.CDLL(None).dladdr(ctypes.pythonapi.Py_GetVersion, ctypes.byref(info)) or not info.base:
+    if not cdata.CDLL(None).dladdr(cdata.pythonapi.Py_GetVersion, cdata.byref(info)) or not info.base:
         return 0, 0
-    head = ctypes.string_at(info.base, _HEADERS.size)
+    head = cdata.string_at(info.base, _HEADERS.size)
     offset, size, number = _HEADERS.unpack(head)
     # A tool that rewrites such files may have moved the table to where no memory has it: only the first page surely is.
     if not head.startswith(_ELF_64) or size != _HEADER.size or offset + size * number > PAGE:
         return 0, 0
-    table = ctypes.string_at(info.base + offset, size * number)
+    table = cdata.string_at(info.base + offset, size * number)
     first, end = -1, 0  # as the file has them
     for at in range(0, len(table), size):
         kind, flags, address, length = _HEADER.unpack_from(table, at)
@@ -90,7 +89,7 @@ def _move(start: int, length: int) -> None:
     """Put a copy of this part of memory in its place, in huge pages; raises OSError if there are none to be had."""
     copy = hugepages.take(length)
     try:
-        ctypes.memmove(copy, start, length)
+        cdata.memmove(copy, start, length)
         libc.call("mprotect", copy, length, READ | EXECUTE)  # never writable and executable at once
         hugepages.replace(copy, length, start)
     except OSError:

@@ -7,7 +7,6 @@ lines through `get_source`.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import importlib.machinery
 import os
@@ -17,12 +16,13 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
+from elf_pysandbox_worker import cdata
 from elf_pysandbox_worker.wire.messages import Bundle, SourceFile
 
 _FILE_INPUT, _SOURCE_IS_UTF8 = 257, 0x100  # Include/compile.h, Include/cpython/compile.h
-_compile_string = ctypes.pythonapi.Py_CompileStringExFlags
-_compile_string.restype = ctypes.py_object
-_compile_string.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
+_compile_string = cdata.pythonapi.Py_CompileStringExFlags
+_compile_string.restype = cdata.py_object
+_compile_string.argtypes = [cdata.c_char_p, cdata.c_char_p, cdata.c_int, cdata.c_char_p, cdata.c_int]
 
 
 class BundleImporter:

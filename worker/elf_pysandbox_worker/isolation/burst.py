@@ -7,12 +7,11 @@ tenth of its life. So the calls are laid out as a table before the fork, and 100
 it. They are bound as a builtin function of no arguments, which Python calls like any of its own.
 
 Only x86-64 has such code. Elsewhere, or where a host forbids making memory executable, `Burst` does the same
-through ctypes.
+through the C library of foreign functions (`cdata`).
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 import sys
@@ -21,6 +20,7 @@ from types import BuiltinFunctionType
 
 from msgspec import Struct
 
+from elf_pysandbox_worker import cdata
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.syscalls import MACHINE, NUMBERS
 
@@ -55,14 +55,14 @@ _PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
 _MAP_PRIVATE_ANONYMOUS = 0x02 | 0x20
 
 
-class _MethodDefinition(ctypes.Structure):
+class _MethodDefinition(cdata.Structure):
     """`PyMethodDef` (Python/C API, Common Object Structures)."""
 
     _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
+        ("name", cdata.c_char_p),
+        ("function", cdata.c_void_p),
+        ("flags", cdata.c_int),
+        ("doc", cdata.c_char_p),
     )
 
 
@@ -85,37 +85,37 @@ class Burst:
     def _bind_native(self) -> Callable[[], object] | None:
         if MACHINE != "x86_64":
             return None
-        table = ctypes.create_string_buffer(_ROW.size * len(self._calls) + len(_END))
+        table = cdata.create_string_buffer(_ROW.size * len(self._calls) + len(_END))
         for at, call in enumerate(self._calls):
             targets = [
-                ctypes.addressof(table) + (at + by) * _ROW.size + _FIRST_ARGUMENT for by in call.first_of
+                cdata.addressof(table) + (at + by) * _ROW.size + _FIRST_ARGUMENT for by in call.first_of
             ]
             row = (NUMBERS[call.name], *(*call.arguments, 0, 0, 0, 0)[:4], call.store, *(*targets, 0)[:1])
             _ROW.pack_into(table, at * _ROW.size, *row)
-        ctypes.memmove(ctypes.addressof(table) + len(table) - len(_END), _END, len(_END))
-        code = _machine_code(ctypes.addressof(table))
+        cdata.memmove(cdata.addressof(table) + len(table) - len(_END), _END, len(_END))
+        code = _machine_code(cdata.addressof(table))
         try:
             # For good: the tool's own process may not outlive it.
             address = libc.call("mmap", 0, len(code), _PROT_READ | _PROT_WRITE, _MAP_PRIVATE_ANONYMOUS, -1, 0)
-            ctypes.memmove(address, code, len(code))
+            cdata.memmove(address, code, len(code))
             # Never writable and executable at once.
             libc.call("mprotect", address, len(code), _PROT_READ | _PROT_EXEC)
         except OSError:
             return None
         definition = _MethodDefinition(b"burst", address, _METH_NOARGS, None)
-        new = ctypes.pythonapi.PyCFunction_NewEx
-        new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+        new = cdata.pythonapi.PyCFunction_NewEx
+        new.restype, new.argtypes = cdata.py_object, [cdata.c_void_p, cdata.py_object, cdata.c_void_p]
         self._keep += [table, definition]
         # Bound to self, so that whoever holds the function holds what it walks.
-        function: Callable[[], object] = new(ctypes.addressof(definition), self, None)
+        function: Callable[[], object] = new(cdata.addressof(definition), self, None)
         return function
 
     def _bind_ctypes(self) -> Callable[[], object]:
         rows = [
-            [ctypes.c_long(NUMBERS[call.name]), *(ctypes.c_ulong(argument) for argument in call.arguments)]
+            [cdata.c_long(NUMBERS[call.name]), *(cdata.c_ulong(argument) for argument in call.arguments)]
             for call in self._calls
         ]
-        words = [ctypes.c_uint32.from_address(call.store) if call.store else None for call in self._calls]
+        words = [cdata.c_uint32.from_address(call.store) if call.store else None for call in self._calls]
         make = libc.raw_syscall
 
         def run() -> object:

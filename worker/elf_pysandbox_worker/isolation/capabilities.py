@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import struct
 
+from elf_pysandbox_worker import cdata
 from elf_pysandbox_worker.isolation import libc
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing
@@ -44,8 +44,8 @@ class Capabilities:
 
 def current() -> tuple[int, int]:
     """Return the effective and permitted sets of this process as bit masks."""
-    header = ctypes.create_string_buffer(struct.pack("=Ii", _VERSION_3, 0), 8)
-    data = ctypes.create_string_buffer(24)
+    header = cdata.create_string_buffer(struct.pack("=Ii", _VERSION_3, 0), 8)
+    data = cdata.create_string_buffer(24)
     libc.call("capget", header, data)
     words = struct.unpack("=6I", data.raw)
     return words[0] | words[3] << 32, words[1] | words[4] << 32
@@ -53,9 +53,9 @@ def current() -> tuple[int, int]:
 
 def _set(effective: int, permitted: int) -> None:
     low, high = 0xFFFFFFFF, 32
-    header = ctypes.create_string_buffer(struct.pack("=Ii", _VERSION_3, 0), 8)
+    header = cdata.create_string_buffer(struct.pack("=Ii", _VERSION_3, 0), 8)
     words = (effective & low, permitted & low, 0, effective >> high, permitted >> high, 0)
-    libc.call("capset", header, ctypes.create_string_buffer(struct.pack("=6I", *words), 24))
+    libc.call("capset", header, cdata.create_string_buffer(struct.pack("=6I", *words), 24))
 
 
 def _empty_bounding_set() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
+from elf_pysandbox_worker import cdata
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing
 from elf_pysandbox_worker.wire.messages import Confinement
@@ -45,7 +45,7 @@ def _wipe_initial_block() -> int:
         return 0  # No /proc: nobody can read the block from outside, and the zygote starts with an empty one.
     start, end = int(fields[_ENV_START]), int(fields[_ENV_END])
     if start:
-        ctypes.memset(start, 0, end - start)
+        cdata.memset(start, 0, end - start)
     return held
 
 

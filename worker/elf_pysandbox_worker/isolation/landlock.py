@@ -8,7 +8,6 @@ mount namespace and seccomp stand beside it.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
@@ -16,6 +15,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from elf_pysandbox_worker import cdata
 from elf_pysandbox_worker.isolation import libc, mounts, no_new_privs
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing
@@ -117,7 +117,7 @@ def create(version: int) -> int:
     attributes = attributes_of(version)
     return libc.call(
         "landlock_create_ruleset",
-        ctypes.create_string_buffer(attributes, len(attributes)),
+        cdata.create_string_buffer(attributes, len(attributes)),
         len(attributes),
         0,
     )
@@ -153,14 +153,14 @@ def add(rules: int, descriptor: int, rights: int) -> None:
         rights &= OF_A_FILE  # The kernel refuses rights of directories over anything else.
     if rights:
         attributes, parent = rule(rights)
-        ctypes.c_int32.from_address(parent).value = descriptor
+        cdata.c_int32.from_address(parent).value = descriptor
         libc.call("landlock_add_rule", rules, _RULE_PATH_BENEATH, attributes, 0)
 
 
-def rule(rights: int) -> tuple[ctypes.Array[ctypes.c_char], int]:
+def rule(rights: int) -> tuple[cdata.Array[cdata.c_char], int]:
     """Return a `struct landlock_path_beneath_attr`, which is packed, and the address of its descriptor."""
-    attributes = ctypes.create_string_buffer(struct.pack("=Qi", rights, -1), 12)
-    return attributes, ctypes.addressof(attributes) + 8
+    attributes = cdata.create_string_buffer(struct.pack("=Qi", rights, -1), 12)
+    return attributes, cdata.addressof(attributes) + 8
 
 
 LAYER = Landlock()

@@ -6,23 +6,23 @@ look-up of a libc function costs 0.1 ms in each child, so everything is bound wh
 
 from __future__ import annotations
 
-import ctypes
 import os
 
+from elf_pysandbox_worker import cdata
 from elf_pysandbox_worker.isolation.syscalls import NUMBERS
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = cdata.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
-_syscall.restype = ctypes.c_long
+_syscall.restype = cdata.c_long
 
-_raw = ctypes.CDLL(None)
+_raw = cdata.CDLL(None)
 raw_syscall = _raw.syscall
-"""`syscall(2)` without errno and conversions, for the path right after a fork: pass `ctypes.c_long`
+"""`syscall(2)` without errno and conversions, for the path right after a fork: pass `cdata.c_long`
 values."""
-raw_syscall.restype = ctypes.c_long
+raw_syscall.restype = cdata.c_long
 raw_prctl = _raw.prctl
 """`prctl(2)` likewise."""
-raw_prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+raw_prctl.argtypes = [cdata.c_int] + [cdata.c_ulong] * 4
 
 PR_SET_PDEATHSIG = 1
 PR_GET_DUMPABLE = 3
@@ -36,7 +36,7 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_GET_NO_NEW_PRIVS = 39
 PR_CAP_AMBIENT = 47
 
-Argument = int | bytes | ctypes.Array[ctypes.c_char] | None
+Argument = int | bytes | cdata.Array[cdata.c_char] | None
 
 
 def call(name: str, *arguments: Argument) -> int:
@@ -62,14 +62,14 @@ def call(name: str, *arguments: Argument) -> int:
     if number is None:
         raise OSError(38, f"no number for this system call on {os.uname().machine}", name)
     converted = [
-        ctypes.c_long(value)
+        cdata.c_long(value)
         if isinstance(value, int)
-        else (ctypes.c_char_p(value) if isinstance(value, bytes) else value)
+        else (cdata.c_char_p(value) if isinstance(value, bytes) else value)
         for value in arguments
     ]
-    result: int = _syscall(ctypes.c_long(number), *converted)
+    result: int = _syscall(cdata.c_long(number), *converted)
     if result == -1:
-        code = ctypes.get_errno()
+        code = cdata.get_errno()
         raise OSError(code, os.strerror(code), name)
     return result
 

@@ -7,11 +7,11 @@ yet.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
 
+from elf_pysandbox_worker import cdata
 from elf_pysandbox_worker.isolation import libc
 
 _AT_FDCWD = -100
@@ -79,7 +79,7 @@ def open_real(path: str) -> int:
     how = struct.pack("=3Q", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
     try:
         return libc.call(
-            "openat2", _AT_FDCWD, os.fsencode(path), ctypes.create_string_buffer(how, len(how)), len(how)
+            "openat2", _AT_FDCWD, os.fsencode(path), cdata.create_string_buffer(how, len(how)), len(how)
         )
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
@@ -87,7 +87,7 @@ def open_real(path: str) -> int:
 
 def set_attributes(tree: int, attributes: int, recursive: int = 0) -> None:
     """Add attributes to the mount that descriptor `tree` stands for, and make it private."""
-    request = ctypes.create_string_buffer(struct.pack("=4Q", attributes, 0, _MS_PRIVATE, 0), 32)
+    request = cdata.create_string_buffer(struct.pack("=4Q", attributes, 0, _MS_PRIVATE, 0), 32)
     libc.call("mount_setattr", tree, b"", _AT_EMPTY_PATH | recursive, request, 32)
 
 
@@ -101,7 +101,7 @@ def map_ids(tree: int, user_namespace: int) -> None:
     OSError
         EINVAL if the file system does not allow it, EPERM if this process may not do it.
     """
-    request = ctypes.create_string_buffer(struct.pack("=4Q", _IDMAP, 0, 0, user_namespace), 32)
+    request = cdata.create_string_buffer(struct.pack("=4Q", _IDMAP, 0, 0, user_namespace), 32)
     try:
         libc.call("mount_setattr", tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, request, 32)
     except OSError as error:

@@ -7,12 +7,12 @@ balanced tree.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import functools
 import itertools
 import struct
 
+from elf_pysandbox_worker import cdata
 from elf_pysandbox_worker.isolation import bpf, landlock, libc, no_new_privs, rules
 from elf_pysandbox_worker.isolation.context import Context, Door
 from elf_pysandbox_worker.isolation.errors import Missing
@@ -135,6 +135,6 @@ class SocketFilter:
     """A `struct sock_fprog` with the instructions it points to, kept alive together."""
 
     def __init__(self, instructions: bytes) -> None:
-        self.instructions = ctypes.create_string_buffer(instructions, len(instructions))
-        address = ctypes.addressof(self.instructions)
-        self.buffer = ctypes.create_string_buffer(struct.pack("@HP", len(instructions) // 8, address), 16)
+        self.instructions = cdata.create_string_buffer(instructions, len(instructions))
+        address = cdata.addressof(self.instructions)
+        self.buffer = cdata.create_string_buffer(struct.pack("@HP", len(instructions) // 8, address), 16)

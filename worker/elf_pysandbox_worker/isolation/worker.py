@@ -8,7 +8,6 @@ plain ints.
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # see `boot`
-import ctypes
 import errno
 import os
 import resource
@@ -16,6 +15,7 @@ import struct
 import sys
 from collections.abc import Callable
 
+from elf_pysandbox_worker import cdata
 from elf_pysandbox_worker.isolation import bpf, landlock, libc, rlimits
 from elf_pysandbox_worker.isolation.burst import Burst, Call
 from elf_pysandbox_worker.isolation.burst import error as failed
@@ -97,7 +97,7 @@ def _calls(context: Context) -> tuple[list[Call], list[object]]:
         calls.append(Call("prctl", (libc.PR_SET_PDEATHSIG, signal.SIGKILL)))
     if context.holds("rlimits"):
         for kind, limit in _limits(context.spec):
-            calls.append(Call("prlimit64", (0, kind, ctypes.addressof(limit), 0)))
+            calls.append(Call("prlimit64", (0, kind, cdata.addressof(limit), 0)))
             keep.append(limit)
     if context.spec.processes and context.holds("pid_namespace"):
         # Its own process group, by which the template ends what the call leaves behind.
@@ -106,7 +106,7 @@ def _calls(context: Context) -> tuple[list[Call], list[object]]:
         # Last: it takes away calls that the others need.
         filter_, pid_word = _filter(context.spec.processes > 0)
         calls.append(Call("getpid", (), store=pid_word))
-        calls.append(Call("seccomp", (_SET_MODE_FILTER, 0, ctypes.addressof(filter_.buffer))))
+        calls.append(Call("seccomp", (_SET_MODE_FILTER, 0, cdata.addressof(filter_.buffer))))
         keep.append(filter_)
     return calls, keep
 
@@ -123,14 +123,14 @@ def _bind(burst: Callable[[], object], template: int | None) -> Callable[[int], 
     return confine_worker
 
 
-def _limits(spec: Confinement) -> list[tuple[int, ctypes.Array[ctypes.c_char]]]:
+def _limits(spec: Confinement) -> list[tuple[int, cdata.Array[cdata.c_char]]]:
     """Return (resource, `struct rlimit64`) of a worker.
 
     Its CPU time starts from 0 at the fork, so these are the call's own seconds.
     """
     files = min(spec.open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     values = ((resource.RLIMIT_CPU, rlimits.worker_cpu_s(spec)), (resource.RLIMIT_NOFILE, (files, files)))
-    return [(kind, ctypes.create_string_buffer(struct.pack("=2Q", *pair), 16)) for kind, pair in values]
+    return [(kind, cdata.create_string_buffer(struct.pack("=2Q", *pair), 16)) for kind, pair in values]
 
 
 def _filter(processes: bool) -> tuple[SocketFilter, int]:
@@ -142,7 +142,7 @@ def _filter(processes: bool) -> tuple[SocketFilter, int]:
     instructions = _worker_program(processes).assemble()
     filter_ = SocketFilter(instructions)
     place = instructions.rindex(struct.pack("=I", _ANY_PID))
-    return filter_, ctypes.addressof(filter_.instructions) + place
+    return filter_, cdata.addressof(filter_.instructions) + place
 
 
 def _worker_program(processes: bool) -> bpf.Program:
@@ -184,12 +184,12 @@ class _Scratch:
 
     def __init__(self, context: Context, closing: list[Call]) -> None:
         version = landlock.abi() if context.holds("landlock") else 0
-        self._own = ctypes.create_string_buffer(64)
+        self._own = cdata.create_string_buffer(64)
         self._keep: list[object] = [self._own]
         calls: list[Call] = [*closing]
         if version:
             calls += self._restrict(context, version)
-        calls.append(Call("chdir", (ctypes.addressof(self._own),)))
+        calls.append(Call("chdir", (cdata.addressof(self._own),)))
         self._burst = Burst(calls, self._keep).run
 
     def enter(self, slot: int) -> None:
@@ -209,14 +209,14 @@ class _Scratch:
         that the worker may have, so that all rows can name it.
         """
         attributes = landlock.attributes_of(version)
-        wish = ctypes.create_string_buffer(attributes, len(attributes))
+        wish = cdata.create_string_buffer(attributes, len(attributes))
         rules = context.spec.open_files - 1
         self._keep.append(wish)
         calls = [
-            Call("landlock_create_ruleset", (ctypes.addressof(wish), len(attributes), 0), first_of=(1,)),
+            Call("landlock_create_ruleset", (cdata.addressof(wish), len(attributes), 0), first_of=(1,)),
             Call("dup3", (0, rules, os.O_CLOEXEC), first_of=()),
         ]
-        paths = [ctypes.create_string_buffer(os.fsencode(path)) for path in context.tops]
+        paths = [cdata.create_string_buffer(os.fsencode(path)) for path in context.tops]
         self._keep += paths
         handled = landlock.files_handled(version)
         for path in (*paths, self._own):
@@ -224,13 +224,13 @@ class _Scratch:
         calls.append(Call("landlock_restrict_self", (rules, 0)))
         return calls
 
-    def _allow(self, path: ctypes.Array[ctypes.c_char], rules: int, rights: int) -> list[Call]:
+    def _allow(self, path: cdata.Array[cdata.c_char], rules: int, rights: int) -> list[Call]:
         is_directory = path is self._own or os.path.isdir(path.value)
         rule, parent = landlock.rule(rights if is_directory else rights & landlock.OF_A_FILE)
         self._keep.append(rule)
         flags = os.O_PATH | os.O_CLOEXEC
         return [
-            Call("openat", (_AT_FDCWD, ctypes.addressof(path), flags, 0), store=parent, first_of=(2,)),
-            Call("landlock_add_rule", (rules, 1, ctypes.addressof(rule), 0)),
+            Call("openat", (_AT_FDCWD, cdata.addressof(path), flags, 0), store=parent, first_of=(2,)),
+            Call("landlock_add_rule", (rules, 1, cdata.addressof(rule), 0)),
             Call("close", (0,)),
         ]

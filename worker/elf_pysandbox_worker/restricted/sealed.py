@@ -7,13 +7,14 @@ asked about every class that derives from it.
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any, Final, TypeVar
+
+from elf_pysandbox_worker import cdata
 
 _Class = TypeVar("_Class", bound=type)
 
 # PyTypeObject.tp_flags comes after three words of PyVarObject and eighteen pointers and sizes (CPython 3.11 to 3.13).
-_FLAGS_AT: Final = 21 * ctypes.sizeof(ctypes.c_void_p)
+_FLAGS_AT: Final = 21 * cdata.sizeof(cdata.c_void_p)
 _IMMUTABLE: Final = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE, which the interpreter's own classes have
 
 
@@ -25,7 +26,7 @@ def seal(cls: _Class) -> _Class:
     RuntimeError
         When the class is not laid out as expected: an interpreter that this was not written for.
     """
-    flags = ctypes.c_ulong.from_address(id(cls) + _FLAGS_AT)
+    flags = cdata.c_ulong.from_address(id(cls) + _FLAGS_AT)
     if flags.value != cls.__flags__:
         raise RuntimeError("this interpreter lays classes out differently")
     flags.value |= _IMMUTABLE
