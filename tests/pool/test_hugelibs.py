@@ -179,9 +179,10 @@ def test_libraries_that_cannot_be_moved_stay_as_they_are_and_nothing_is_left_ove
         length = size()
         {obstacle}
         print(settle(), len(between(*PLACE)) == len(LIBRARY), contents(LIBRARY) == before)
-        print(size() - length < 1 << 20)
+        # Twenty more, of which each would leave 2 MB; the interpreter may take an arena of 1 MB at any of them.
+        print({{settle() for _ in range(20)}}, size() - length < 8 << 20)
     """)
-    assert printed.split() == ["0", "True", "True", "True"]
+    assert printed.split() == ["0", "True", "True", "{0}", "True"]
 
 
 @needs_huge_pages
