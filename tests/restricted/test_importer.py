@@ -148,6 +148,18 @@ def test_a_native_package_is_had_when_it_is_allowed_and_works_with_the_policy_ar
     assert said.startswith("PSB302 PSB302")
 
 
+@pytest.mark.parametrize("attribute", ["ctypeslib.ctypes", "arange(3).ctypes._ctypes"])
+def test_a_module_that_an_allowed_native_package_holds_in_an_attribute_is_not_had_there(attribute):
+    tool = f"""
+    import numpy as np
+    def run():
+        return np.arange(3).ctypes.data > 0, np.{attribute}
+    """
+    status, said = load(tool, allowed_imports=["numpy"])
+    assert status == "denied"
+    assert said.startswith("PSB205 ")
+
+
 def test_pandas_works_when_it_is_allowed():
     tool = """
     import pandas as pd

@@ -56,7 +56,7 @@ _MODULE_NAMES = words(
     """
 os sys builtins posix subprocess importlib ctypes socket shutil pickle marshal gc signal threading
 multiprocessing inspect linecache runpy pkgutil modules parser _flavour pathmod _module _os _sys _builtins _socket
-_signal _threading _collections_abc _thread _imp _weakref
+_signal _threading _collections_abc _thread _imp _weakref _ctypes
 """
 )
 
