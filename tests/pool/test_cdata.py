@@ -6,6 +6,7 @@ import ast
 import ctypes
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,9 +47,42 @@ def test_memory_is_copied_filled_and_read() -> None:
     assert cdata.string_at(cdata.addressof(other), 5) == b"xbc\0\0"
 
 
-def test_a_failed_call_leaves_its_errno_where_it_is_asked_for() -> None:
+def test_a_failed_call_leaves_its_errno_where_it_is_asked_for_and_nowhere_else() -> None:
+    ctypes.set_errno(0)
+    assert cdata.CDLL(None).close(-1) == -1
+    assert cdata.get_errno() == 0
     assert cdata.CDLL(None, use_errno=True).close(-1) == -1
     assert cdata.get_errno() == errno.EBADF
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        pytest.param(cdata.memmove, ctypes.memmove, id="memmove"),
+        pytest.param(cdata.memset, ctypes.memset, id="memset"),
+        pytest.param(cdata.string_at, ctypes._string_at, id="string_at"),
+        pytest.param(cdata._cast, ctypes._cast, id="cast"),
+        pytest.param(cdata.CDLL(None).labs, ctypes.CDLL(None).labs, id="of a library"),
+        pytest.param(
+            cdata.CDLL(None, use_errno=True).labs, ctypes.CDLL(None, use_errno=True).labs, id="with errno"
+        ),
+        pytest.param(cdata.PyDLL(None).labs, ctypes.PyDLL(None).labs, id="with the lock held"),
+        pytest.param(cdata.pythonapi.Py_GetVersion, ctypes.pythonapi.Py_GetVersion, id="of the interpreter"),
+    ],
+)
+def test_a_function_is_called_as_that_of_the_package_is(ours: Any, theirs: Any) -> None:
+    def prototype(function: Any) -> tuple[int, str, list[str]]:
+        arguments = [argument._type_ for argument in function.argtypes or ()]
+        return function._flags_, function.restype._type_, arguments
+
+    assert prototype(ours) == prototype(theirs)
+
+
+def test_what_is_cast_keeps_what_it_was_cast_from() -> None:
+    buffer = cdata.create_string_buffer(b"four")
+    pointer = cdata.cast(buffer, cdata.c_char_p)
+    assert pointer.value == b"four"
+    assert any(kept is buffer for kept in pointer._objects.values())
 
 
 def test_results_and_arguments_are_of_the_types_they_are_given() -> None:

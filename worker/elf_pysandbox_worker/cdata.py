@@ -1,8 +1,8 @@
 """C data and C functions: what the confined side needs of `ctypes`, made of its C half alone.
 
 The package around that half makes types and functions for every platform, 3 ms before the first call of a program, and
-a hundred objects that each fork copies. A tool that imports `ctypes` gets the package: neither knows of the other. What
-is here has the names and the meaning of the package (`Modules/_ctypes` and `Lib/ctypes/__init__.py` of CPython 3.11 to
+a hundred objects that each fork copies. A tool that imports `ctypes` gets the package, with types of its own. What is
+here has the names and the meaning of the package (`Modules/_ctypes` and `Lib/ctypes/__init__.py` of CPython 3.11 to
 3.13), and not one thing more than is used.
 """
 
