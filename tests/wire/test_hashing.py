@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import fractions
+import itertools
 import random
 
 import pytest
@@ -26,6 +27,7 @@ HONEST = {
     "large numbers": [(1 << 80) + i for i in range(COUNT)],
     "fractions": [fractions.Fraction(i, 7) for i in range(COUNT)],
     "days": [datetime.date(1970, 1, 1) + datetime.timedelta(i) for i in range(COUNT)],
+    "long pairs": [((i % 200 - 100,) * 100, (i // 200 - 50,) * 100) for i in range(COUNT)],
     "pairs": [(i % 200 - 100, i // 200 - 50) for i in range(COUNT)],
     "texts and numbers": [*map(str, range(COUNT)), *range(COUNT)],
 }
@@ -94,3 +96,24 @@ def test_many_small_tables_share_the_time_of_their_message() -> None:
 
 def test_a_handful_may_collide_as_they_like() -> None:
     assert unpack(pack(dict.fromkeys(SAME[:64], 0), max_bytes=LIMIT).data) == dict.fromkeys(SAME[:64], 0)
+
+
+def test_a_few_whose_comparison_takes_long_are_given_up_and_may_come_where_nothing_compares_them() -> None:
+    """Numbers -1 and -2 have one hash, and so have tuples of them."""
+    length = 100_000
+    alike = [(1,) * length + end for end in itertools.product((-1, -2), repeat=6)]
+    packed = [pack(item, max_bytes=LIMIT).data for item in alike]
+    assert len(set(map(hash, alike))) == 1
+
+    def table(count: int) -> bytes:
+        return tags.ext(tags.SET, tags.array_head(count) + b"".join(packed[:count]))
+
+    assert len(unpack(tags.array_head(64) + b"".join(packed))) == 64
+    assert unpack(table(2)) == set(alike[:2])
+    with pytest.raises(WireError, match="colliding"):
+        unpack(table(64))
+
+
+def test_items_that_take_long_to_hash_get_the_time_for_it() -> None:
+    items = [(number,) * 2_000 for number in range(100)]
+    assert Hashing(free_s=0.0, each_s=1e-6).set_of(items) == set(items)

@@ -4,6 +4,9 @@ Decided here and nowhere else: how long that may be. Hashes of numbers and tuple
 or so that each item meets most of the others on its way to a free place, which for a million items takes days. To tell
 beforehand costs more than to make the table, and one call that makes all of it cannot be interrupted. So it is made
 piece by piece, with an eye on the CPU time of this thread. Hashes of str and bytes are keyed and cannot be chosen.
+
+Items of one hash are compared, and what is made of other values (tuples, fractions, paths) may take as long to compare
+as the whole message to read, two of them. Where such items have hashes in common, each is a piece.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ from typing import Any, Final
 from elf_pysandbox_worker.wire.errors import WireError
 
 _KEYED: Final = frozenset({str, bytes})
-_FEW: Final = 64  # so many may collide as they like
+_FLAT: Final = _KEYED | {int, float, bool, type(None)}  # compared in no time
+_FEW: Final = 64  # so many flat ones may collide as they like
 _PIECE: Final = 64  # items between two looks at the clock
 _FREE_S: Final = 0.1
 _EACH_S: Final = 4e-6  # an item of a table of a million takes a tenth of that
+_PER_HASH: Final = 4  # what takes long to hash, as any table must, may take so many times as long
 
 
 class Hashing:
@@ -48,11 +53,8 @@ class Hashing:
             One of them cannot be hashed.
         """
         table: set[Any] = set()
-        if _is_quick(items):
-            table.update(items)
-        else:
-            for piece in self._pieces(len(items)):
-                table.update(items[piece])
+        for piece in self._pieces(items):
+            table.update(items[piece])
         _check_all(table, items)
         return table
 
@@ -61,29 +63,40 @@ class Hashing:
         if len(keys) != len(values):
             raise WireError("dict of more keys than values, or fewer")
         table: dict[Any, Any] = {}
-        if _is_quick(keys):
-            table.update(zip(keys, values, strict=True))
-        else:
-            for piece in self._pieces(len(keys)):
-                table.update(zip(keys[piece], values[piece], strict=True))
+        for piece in self._pieces(keys):
+            table.update(zip(keys[piece], values[piece], strict=True))
         _check_all(table, keys)
         return table
 
-    def _pieces(self, count: int) -> Iterator[slice]:
-        """Yield the pieces of a table as long as there is time for the next."""
-        allowed = _PIECE * self._each_s
+    def _pieces(self, items: Sequence[Any]) -> Iterator[slice]:
+        """Yield the pieces of a table of `items` as long as there is time for the next."""
+        kinds = set(map(type, items))
+        if kinds <= _KEYED or (len(items) <= _FEW and kinds <= _FLAT):
+            yield slice(None)
+        elif kinds <= _FLAT or not self._have_hashes_in_common(items):
+            yield from self._timed(len(items), _PIECE)
+        else:
+            yield from self._timed(len(items), 1)
+
+    def _have_hashes_in_common(self, items: Sequence[Any]) -> bool:
         before = time.thread_time()
-        for start in range(0, count, _PIECE):
-            yield slice(start, start + _PIECE)
+        hashes = list(map(hash, items))
+        self._left_s += _PER_HASH * (time.thread_time() - before)
+        seen: set[int] = set()
+        for piece in self._pieces(hashes):
+            seen.update(hashes[piece])
+        return len(seen) < len(hashes)
+
+    def _timed(self, count: int, size: int) -> Iterator[slice]:
+        allowed = size * self._each_s
+        before = time.thread_time()
+        for start in range(0, count, size):
+            yield slice(start, start + size)
             now = time.thread_time()
             self._left_s += allowed - (now - before)
             before = now
             if self._left_s < 0:
                 raise WireError("set or dict of colliding items")
-
-
-def _is_quick(items: Sequence[Any]) -> bool:
-    return len(items) <= _FEW or set(map(type, items)) <= _KEYED
 
 
 def _check_all(table: Sized, items: Sequence[Any]) -> None:
