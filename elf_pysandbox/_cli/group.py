@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from elf_pysandbox._cli.exits import READER_GONE, USAGE, unwritten
-from elf_pysandbox._cli.streams import end_interrupted, give_up_full, open_closed
+from elf_pysandbox._cli.streams import end_interrupted, give_up_full, open_closed, write_whole
 
 COMMANDS = {
     "run": ("elf_pysandbox._cli.run:run", "Run one call of a tool."),
@@ -58,6 +58,7 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line; what an encoding cannot hold is written as its escape."""
         open_closed()
+        write_whole()
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")

@@ -1,10 +1,11 @@
-"""The three standard streams: closed, full, and what Ctrl-C leaves on them.
+"""The three standard streams: closed, full, not blocking, and what Ctrl-C leaves on them.
 
 Imported before everything else, and thus imports next to nothing: Ctrl-C may come at any moment from here on.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -12,7 +13,7 @@ from elf_pysandbox._cli.exits import INTERRUPTED, USAGE
 
 TYPE_CHECKING = False  # as in `elf_pysandbox`: `typing` is yet to be imported
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 CANCELLED = '{"status": "cancelled", "value": null, "error": {"type": "CallCancelledError", "message": "interrupted"}}'
 """What is printed for programs when Ctrl-C ended the command before it had anything to print."""
@@ -55,3 +56,49 @@ def open_closed() -> None:
     if sys.stdout is None:
         print("error: standard output is closed; to do without it: >/dev/null", file=sys.stderr)
         sys.exit(USAGE)
+
+
+class _Patient(io.RawIOBase):
+    """A descriptor to write to, which may be one that does not block: then whoever writes waits for room."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def fileno(self) -> int:
+        return self._number
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        while True:
+            try:
+                return os.write(self._number, data)
+            except BlockingIOError:
+                import select
+
+                room = select.poll()
+                room.register(self._number, select.POLLOUT)
+                room.poll()
+
+
+def write_whole() -> None:
+    """Have what is written to standard output and error arrive whole, whatever the surroundings made of them.
+
+    Without a buffer (`PYTHONUNBUFFERED`) a text stream takes a write of a part for one of the whole; a descriptor that
+    does not block, as programs around event loops hand on, fails where its reader is slow.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        try:
+            number = stream.fileno()
+            is_sound = isinstance(stream.buffer, io.BufferedWriter) and os.get_blocking(number)
+        except (AttributeError, OSError, ValueError):
+            continue  # a stand-in of the program's own
+        if not is_sound:
+            stream.flush()
+            patient = io.BufferedWriter(_Patient(number))
+            setattr(sys, name, io.TextIOWrapper(patient, stream.encoding, stream.errors, line_buffering=True))

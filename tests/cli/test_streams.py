@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 import sys
 
@@ -61,3 +63,46 @@ def test_source_from_a_standard_input_that_cannot_be_read_is_told_and_files_are_
     assert code == 2
     assert err.endswith(f"error: cannot read -: {why}\n")
     assert err.startswith("1 file checked: no findings\n")
+
+
+LARGE = """
+def large():
+    return "x" * 3_000_000
+
+def many():
+    for number in range(20_000):
+        yield number
+"""
+
+
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def surroundings(request, tmp_path):
+    (tmp_path / "tool.py").write_text(LARGE)
+    return {"cwd": tmp_path, "env": os.environ | {"PYTHONUNBUFFERED": request.param}}
+
+
+def command(*words):
+    return [sys.executable, "-m", "elf_pysandbox", "run", *words]
+
+
+@pytest.mark.parametrize(
+    ("words", "length"),
+    [(["tool.py:large"], 3_000_001), (["tool.py:large", "--json"], 3_000_000), (["tool.py:many"], 108_890)],
+    ids=["value", "json", "items"],
+)
+def test_a_pipe_that_does_not_block_gets_all_that_is_written_at_its_readers_pace(surroundings, words, length):
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    with subprocess.Popen(command(*words), stdout=writes, stderr=subprocess.PIPE, **surroundings) as process:
+        os.close(writes)
+        select.select([reads], [], [])
+        with open(reads, "rb") as pipe:
+            assert len(pipe.read()) >= length
+    assert process.returncode == 0
+
+
+def test_a_reader_that_leaves_early_is_told_by_the_exit_code(surroundings):
+    with subprocess.Popen(command("tool.py:large"), stdout=subprocess.PIPE, **surroundings) as process:
+        process.stdout.read(4)
+        process.stdout.close()
+    assert process.returncode == 141
