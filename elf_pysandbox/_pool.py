@@ -43,6 +43,9 @@ else:
             self.shutdown()
 
 
+_MOST_WORKERS = 1 << 20
+
+
 class SandboxPool(Executor):
     """Runs each call of a Python tool in a fresh, kernel-confined process.
 
@@ -89,6 +92,8 @@ class SandboxPool(Executor):
             if isinstance(value, bool) or not isinstance(value, int) or value < (name != "max_queued"):
                 least = int(name != "max_queued")
                 raise ConfigurationError(f"{name} must be a whole number of {least} or more, not {value!r}")
+        if workers > _MOST_WORKERS:
+            raise ConfigurationError(f"max_workers can be {_MOST_WORKERS} at most, not {workers}")
         interpreter = own_interpreter() if python is None else interpreter_at(python)
         self._configure(
             Policy() if policy is None else policy, Limits() if limits is None else limits, interpreter

@@ -10,6 +10,8 @@ import msgspec
 from elf_pysandbox._host import processes
 from elf_pysandbox_worker.wire.messages import EXIT_MEMORY, ErrorData, LayerReport, Refused, UsageData
 
+GONE = frozenset({"killed", "crashed"})  # verdicts of templates after which a call may begin elsewhere
+MUTE = "the worker closed its channel without an answer, and was killed"
 _LARGEST_STATUS = 0xFFFF  # of wait(2); the template's word, and what it runs is hostile
 
 Packed = tuple[bytes, Sequence[bytes | bytearray]]
@@ -72,6 +74,13 @@ def copy_of(verdict: Ending) -> Ending:
     )
 
 
+def with_its_template(verdict: Ending | None) -> Ending:
+    """Return how a call ends whose worker ended because its template did, by the verdict on that."""
+    if verdict is None or verdict.status != "crashed":
+        return Ending("killed", "the template of this tool was killed, and its worker with it")
+    return Ending("crashed", f"{verdict.message}, and its worker ended with it")
+
+
 def over_time(limits: HostLimits) -> Ending:
     """Return how a call over its wall time ends."""
     return Ending("timeout", f"the call ran longer than wall_s={limits.wall_s:g} s and was killed")
@@ -90,14 +99,26 @@ def over_cpu(limits: HostLimits) -> Ending:
     return Ending("cpu_limit", text, usage=UsageData(limits.cpu_s))
 
 
-def ending_of(wait_status: int, limits: HostLimits) -> Ending:
-    """Decide what it means for a call that its worker ended with this wait status and no answer."""
+def hopeless(*, confined: bool) -> Ending:
+    """Return how a call ends for which process after process ended before it could begin."""
+    text = "its processes ended again and again before"
+    if confined:
+        return Ending("killed", f"{text} the call could begin: killed, or by the doing of the tool's module")
+    return Ending("fault", f"{text} they were confined: is the host out of processes or memory?")
+
+
+def ending_of(wait_status: int, limits: HostLimits, *, mute: bool = False) -> Ending:
+    """Decide what it means for a call that its worker ended with this wait status and no answer.
+
+    One that was `mute` had closed its channel and was killed from here, if it had not ended by itself just then.
+    """
     if not 0 <= wait_status <= _LARGEST_STATUS:
         return Ending("crashed", "the worker process ended without an answer")
     if os.WIFEXITED(wait_status):
         code = os.WEXITSTATUS(wait_status)
         if code == EXIT_MEMORY:
-            return Ending("memory_limit", "the arguments do not fit into memory_mb beside the tool itself")
+            text = "the arguments, or the report of its end, do not fit into memory_mb beside the tool itself"
+            return Ending("memory_limit", text)
         return Ending("crashed", f"the worker process exited by itself with code {code}, without an answer")
     import signal  # makes its enumerations anew in each program
 
@@ -108,6 +129,8 @@ def ending_of(wait_status: int, limits: HostLimits) -> Ending:
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
+    if mute and number == signal.SIGKILL:
+        return Ending("crashed", MUTE)
     if number in (signal.SIGKILL, signal.SIGTERM):
         return Ending("killed", f"the worker process was killed from outside ({name})")
     if number == signal.SIGSYS:

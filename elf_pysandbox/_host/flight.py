@@ -52,6 +52,9 @@ _STALLS = 2  # templates that may stand still under a call before it begins
 _LOOK_S = 1.0
 RAISE_LIMIT = " in the host process: raise its limit (ulimit -n)"
 _VERDICT_S = 5.0  # for a dead worker's or template's cause of death to be told
+_LAST_BREATH_S = (
+    0.25  # between the end of a process's channel and its own, which the kernel brings about one by one
+)
 _FRAME_SLACK = 1 << 16
 _READY = frame(encode(Ready()))[0]
 _WORKER_STATUSES = frozenset(
@@ -85,9 +88,10 @@ class Flight:
     """
 
     __slots__ = (
-        "_attempts", "_born", "_ending", "_items", "_items_bytes", "_leased_at", "_limits", "_output", "_output_bytes",
-        "_overdue", "_reader", "_reason", "_sent_at", "_stalls", "_unread", "_unsent", "admitted", "call_id", "channel",
-        "deadline", "detach", "engine", "lock", "notify", "phase", "pieces", "route", "sink", "template",
+        "_attempts", "_born", "_ending", "_items", "_items_bytes", "_last_look", "_leased_at", "_limits", "_output",
+        "_output_bytes", "_overdue", "_reader", "_reason", "_sent_at", "_stalls", "_unread", "_unsent", "admitted",
+        "call_id", "channel", "deadline", "detach", "engine", "lock", "notify", "phase", "pieces", "route", "sink",
+        "template",
     )  # fmt: skip
 
     def __init__(
@@ -102,8 +106,7 @@ class Flight:
     ) -> None:
         self.engine, self.route, self.call_id, self.pieces = engine, route, call_id, pieces
         self.notify, self.sink = notify, sink
-        # Held by whoever moves the flight: its driver, and a canceller from any other thread. Taken before the
-        # engine's lock, never after it.
+        # Held by whoever moves the flight: its driver, or a canceller. Taken before the engine's lock, never after it.
         self.lock = threading.RLock()
         # Told of a descriptor before it is closed: its number may be another flight's a moment later.
         self.detach: Callable[[], None] | None = None
@@ -117,12 +120,11 @@ class Flight:
         self._reader: FrameReader | None = None
         self._unsent: list[memoryview] = []
         self._items: list[Packed] = []
-        self._items_bytes = 0
         self._output: dict[int, list[str]] = {}
-        self._output_bytes = 0
+        self._items_bytes = self._output_bytes = 0
         self._attempts = self._unread = self._stalls = 0
         self._leased_at = self._born
-        self._reason = ""
+        self._reason, self._last_look = "", False
         self._overdue: Ending | None = None  # what to tell once all that the killed worker said is taken in
         self._ending: Ending | None = None
 
@@ -275,14 +277,9 @@ class Flight:
         """Whether to try no more after so many templates and workers; the flight is settled then."""
         if self._attempts <= _ATTEMPTS * _ATTEMPTS:
             return False
-        if last is None or last.blank:
-            if last is not None:
-                self.engine.give_up(last)
-            text = "its processes were killed again and again before the call could begin"
-            self._settle(Ending("killed", text))
-            return True
-        text = "its processes ended again and again before they were confined: is the host out of processes or memory?"
-        self._settle(Ending("fault", text))
+        if last is not None and last.blank:
+            self.engine.give_up(last)
+        self._settle(endings.hopeless(confined=last is None or last.blank))
         return True
 
     def _step_starting(self) -> bool:
@@ -531,7 +528,8 @@ class Flight:
             return False
         self.phase = DYING
         self._reason = reason
-        self.deadline = time.monotonic() + _VERDICT_S
+        self.deadline = time.monotonic() + _LAST_BREATH_S
+        self._last_look = True
         self.engine.inquire(self)
         return self.engine.closed
 
@@ -543,14 +541,16 @@ class Flight:
         if template is None:
             return False
         if self.channel is None:
-            if template.verdict is not None and template.verdict.status != "killed":
+            if template.verdict is not None and template.verdict.status not in endings.GONE:
                 self._settle(endings.copy_of(template.verdict))
                 return False
             if template.ended or (template.loaded and not template.deaf and not template.process_gone()):
                 return self._start()
         elif template.ended:
-            self._settle(Ending("killed", "the template of this tool was killed, and its worker with it"))
+            self._settle(endings.with_its_template(template.verdict))
             return False
+        elif self._last_look and time.monotonic() >= self.deadline:
+            self._look_whether_it_lives(self.channel.pidfd)
         if time.monotonic() >= self.deadline:
             if self.channel is None:
                 self.engine.condemn(template)
@@ -558,10 +558,19 @@ class Flight:
             self._settle(self._overdue or Ending("crashed", self._reason))
         return False
 
+    def _look_whether_it_lives(self, pidfd: int) -> None:
+        """Wait for a dead worker's cause of death; kill one that only closed its channel, and can say no more."""
+        self._last_look = False
+        self.deadline += _VERDICT_S
+        if not processes.has_ended(pidfd):
+            self._reason = endings.MUTE
+            processes.kill(pidfd)
+
     def told_end(self, wait_status: int) -> None:
         """Settle with the worker's wait status, as its template tells it (supervisor only)."""
         with self.lock:
-            self._settle(self._overdue or endings.ending_of(wait_status, self._limits))
+            mute = self._reason == endings.MUTE
+            self._settle(self._overdue or endings.ending_of(wait_status, self._limits, mute=mute))
 
     def _stop(self, ending: Ending) -> None:
         """End a call that runs on; its worker has told nothing of what it used, so the kernel is asked."""
@@ -569,13 +578,6 @@ class Flight:
         if self.phase == RUNNING and channel is not None and channel.pidfd >= 0 and self._overdue is None:
             ending.usage = endings.usage_of(channel.pidfd, ending.usage)
         self._settle(self._overdue or ending)
-
-    def _waited_for_load(self, until: float, template: Template) -> float:
-        """Return how many seconds of the wait until then went into the loading of the tool's template."""
-        if not template.load_began:
-            return 0.0
-        done = template.loaded_at or until
-        return max(min(done, until) - max(self._born, template.load_began), 0.0)
 
     def _settle(self, ending: Ending) -> bool:
         """End the flight exactly once; False when somebody was faster."""
@@ -588,10 +590,9 @@ class Flight:
         ending.wall_s = now - self._sent_at if sent else 0.0
         ending.queue_s = waited_to - self._born
         if self.template is not None and not 0.0 < self.template.loaded_at < self._born:
-            ending.load_s = self._waited_for_load(waited_to, self.template)
+            ending.load_s = self.template.loading_between(self._born, waited_to)
             ending.queue_s -= ending.load_s
-        ending.items = self._items
-        ending.output = self._output
+        ending.items, ending.output = self._items, self._output
         if self.template is not None:
             ending.layers = self.template.layers
         self._ending = ending

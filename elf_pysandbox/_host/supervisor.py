@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from elf_pysandbox._host.zygotes import Zygote
 
 _CHUNK = 1 << 16
+_LONGEST_WAIT_S = 3600.0  # epoll_wait(2) counts milliseconds in an int
 _TRIM_EVERY_S = 5.0  # idle workers beyond need live about so long: a burst is often followed by another
 CONFINE_S = 30.0  # for a template to be started and confined: ours alone, no byte of the tool is in it yet
 _LAST_WORDS = 64  # reads; more than a channel holds
@@ -53,12 +54,7 @@ _LOAD_STATUSES = frozenset({"load_failed", "denied", "memory_limit"})
 def verdict_of_end(wait_status: int, loaded: bool) -> Ending:
     """Decide what it means for waiting calls that a template ended with this wait status."""
     if loaded:
-        if os.WIFEXITED(wait_status) and os.WEXITSTATUS(wait_status) == EXIT_NO_PROCESS:
-            return Ending(
-                "fault",
-                "no worker could be forked: the machine or its container is out of processes or memory",
-            )
-        return Ending("killed", "the template was killed")
+        return _verdict_of_loaded(wait_status)
     if os.WIFSIGNALED(wait_status):
         number = os.WTERMSIG(wait_status)
         if number == signal.SIGKILL:
@@ -68,6 +64,20 @@ def verdict_of_end(wait_status: int, loaded: bool) -> Ending:
         return Ending("load_failed", f"importing the module ended its process with signal {number}")
     code = os.WEXITSTATUS(wait_status)
     return Ending("load_failed", f"importing the module ended its process with exit code {code}")
+
+
+def _verdict_of_loaded(wait_status: int) -> Ending:
+    """Decide that of a process in which code of the tool has run: it may say what it likes, even by how it ends."""
+    if os.WIFEXITED(wait_status):
+        code = os.WEXITSTATUS(wait_status)
+        if code == EXIT_NO_PROCESS:
+            text = "the machine or its container is out of processes or memory, or the tool's module keeps it from it"
+            return Ending("rejected", f"no worker could be forked: {text}")
+        return Ending("crashed", f"the template of this tool exited by itself with code {code}")
+    number = os.WTERMSIG(wait_status)
+    if number in (signal.SIGKILL, signal.SIGTERM):
+        return Ending("killed", "the template of this tool was killed")
+    return Ending("crashed", f"the template of this tool died of signal {number}")
 
 
 def verdict_of_refusal(refused: Refused) -> Ending:
@@ -308,7 +318,9 @@ class Supervisor:
         # A timer set between these two lines and the wait found the line above and pokes.
         if self._timers and self._timers[0][0] < until:
             return 0.0
-        return -1.0 if until == float("inf") else max(until - time.monotonic(), 0.0) + 0.001
+        if until == float("inf"):
+            return -1.0
+        return min(max(until - time.monotonic(), 0.0) + 0.001, _LONGEST_WAIT_S)
 
     def _trim(self) -> None:
         self.at(time.monotonic() + _TRIM_EVERY_S, self._trim)

@@ -188,6 +188,12 @@ class Template:
         self.loaded = True
         self.loaded_at = self.heard_at = time.monotonic()
 
+    def loading_between(self, since: float, until: float) -> float:
+        """Return how many seconds of a wait went into the loading of the module."""
+        if not self.load_began:
+            return 0.0
+        return max(min(self.loaded_at or until, until) - max(since, self.load_began), 0.0)
+
     def _tell(self, message: Any, handed: Sequence[socket.socket] = ()) -> None:
         if len(self.outbox) > _UNREAD:
             for sock in handed:

@@ -37,8 +37,11 @@ class Watchdog:
     def _scan(self, now: float) -> float:
         nearest = float("inf")
         for flight in list(self._flights):  # a copy: other threads add to it meanwhile
-            if flight.phase == SETTLED or (flight.ends_not_before() <= now and flight.kill_overdue()):
+            if flight.phase == SETTLED:
                 self._flights.discard(flight)
+            elif flight.ends_not_before() <= now and flight.kill_overdue():
+                self._flights.discard(flight)
+                flight.notify()  # an event loop that was closed meanwhile is found out by this
             else:
                 nearest = min(nearest, flight.ends_not_before())
         return nearest

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -140,3 +142,14 @@ def test_a_method_named_on_its_class_is_told_to_be_named_on_an_object(tmp_path):
         assert done.exit_code == 4
         assert "it is a method: name it on an object that the module makes, not on its class" in done.stderr
         assert run(f"{file}:cart.{name}", "--args", "[4]").stdout == "4\n"
+
+
+def test_a_time_that_no_clock_counts_to_is_as_good_as_any(tmp_path):
+    """A wait of epoll_wait(2) is at most 2**31 milliseconds."""
+    (tmp_path / "tool.py").write_text("import time\ndef run(): time.sleep(1); return 1")
+    code = "import sys; from elf_pysandbox._cli import main; main(sys.argv[1:])"
+    words = ("run", f"{tmp_path / 'tool.py'}:run", "--timeout", "1e9")
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1\n", "")

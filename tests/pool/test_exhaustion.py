@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -76,10 +78,23 @@ def test_a_pool_that_cannot_be_made_for_want_of_descriptors_leaves_none_open(lef
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_template_that_may_fork_no_process_is_told_as_the_machines_trouble() -> None:
+def test_a_template_that_may_fork_no_process_is_told_as_the_machines_trouble_or_the_modules() -> None:
     with SandboxPool(2, policy=NATIVE) as pool:
         outcome = pool.outcome(pool.load_source(CANNOT_FORK, "add", name="crowded"), 1)
-        assert outcome.status == "fault"
+        assert outcome.status == "rejected"
         assert outcome.retryable
-        assert "processes" in str(outcome.error)
+        assert "out of processes" in str(outcome.error)
+        assert "module" in str(outcome.error)
         assert pool.call(pool.load_source(ADD, "add"), 1) == 2
+
+
+def test_a_host_that_was_started_with_less_cpu_time_than_a_call_may_have_gives_what_it_has() -> None:
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
+        "from elf_pysandbox import Limits, Policy, SandboxPool\n"
+        "with SandboxPool(1, policy=Policy(profile='native'), limits=Limits(cpu_s=30)) as pool:\n"
+        "    tool = pool.load_source('import resource\\ndef run(): return resource.getrlimit(0)', 'run')\n"
+        "    print(pool.call(tool))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("(19, 20)\n", "")

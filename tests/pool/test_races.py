@@ -281,6 +281,16 @@ def test_what_cannot_be_passed_on_as_text_is_refused_by_name(
             pool.call(pool.load_source(ADD, "add", name="sums"), 1, 2)
 
 
+def test_a_name_of_the_environment_that_is_no_text_is_refused_with_the_policy() -> None:
+    with pytest.raises(ConfigurationError, match="env takes names that are UTF-8"):
+        Policy(env=(os.fsdecode(b"\xff"),))
+
+
+def test_more_workers_than_any_machine_has_are_refused_by_name() -> None:
+    with pytest.raises(ConfigurationError, match="max_workers can be 1048576 at most"):
+        SandboxPool(1 << 70)
+
+
 def test_a_host_out_of_descriptors_says_so_and_keeps_its_templates():
     import resource
 

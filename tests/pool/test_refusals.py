@@ -91,6 +91,23 @@ def test_memory_that_there_was_not_is_a_memory_limit(native_pool: SandboxPool, s
     assert (outcome.status, outcome.error.hints) == ("memory_limit", (Hint("memory_mb"),))
 
 
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        "__class__ = property(lambda self: bytearray(1 << 45))",
+        "__module__ = type('', (), {'__str__': lambda self: bytearray(1 << 45)})()",
+    ],
+    ids=["class", "module"],
+)
+def test_an_exception_whose_class_answers_with_a_memory_error_is_raised_by_its_name(
+    native_pool: SandboxPool, attribute: str
+) -> None:
+    source = f"class Odd(Exception):\n    {attribute}\ndef run():\n    raise Odd('x')"
+    outcome = native_pool.outcome(native_pool.load_source(source, "run"))
+    assert outcome.status == "raised"
+    assert "Odd" in str(outcome.error)
+
+
 def test_a_module_that_raises_an_error_of_its_own_does_not_load_and_nobody_denied_it(
     native_pool: SandboxPool,
 ) -> None:

@@ -151,6 +151,32 @@ def test_a_template_killed_under_a_call_ends_that_call_as_killed():
         assert pool.call(f"{MODULE}:add", 1) == 2
 
 
+def test_a_template_that_a_thread_of_its_module_ends_under_a_call_is_told_as_that():
+    source = """
+import os, threading, time
+threading.Timer(1, os._exit, [7]).start()  # one that comes too early for the call costs another template
+def run():
+    time.sleep(60)
+"""
+    with SandboxPool(2, policy=NATIVE) as pool:
+        outcome = pool.outcome(pool.load_source(source, "run"))
+        assert (outcome.status, outcome.retryable) == ("crashed", False)
+        assert "exited by itself with code 7" in str(outcome.error)
+        assert pool.call(f"{MODULE}:add", 1) == 2
+
+
+@pytest.mark.parametrize(
+    "close", ["os.close(3)", "socket.socket(fileno=3).shutdown(socket.SHUT_WR)"], ids=["closed", "shut"]
+)
+def test_a_worker_that_closes_its_channel_and_lives_on_is_killed_and_told_as_that(close):
+    source = f"import os, socket, time\ndef run():\n    {close}\n    time.sleep(60)\n"
+    with SandboxPool(1, policy=NATIVE) as pool:
+        outcome = pool.outcome(pool.load_source(source, "run"))
+        assert outcome.status == "crashed"
+        assert "closed its channel" in str(outcome.error)
+        assert pool.call(f"{MODULE}:add", 1) == 2
+
+
 def test_a_stopped_worker_is_ended_by_the_wall_limit():
     with SandboxPool(2, policy=NATIVE, limits=Limits(wall_s=1)) as pool:
         future = pool.submit_outcome(f"{MODULE}:wait_for_ever")

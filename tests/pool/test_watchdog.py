@@ -160,6 +160,17 @@ def test_a_call_that_waited_longer_than_its_time_has_all_of_it_once_it_is_sent(p
     asyncio.run(main())
 
 
+def test_a_call_whose_loop_was_closed_frees_its_place_when_its_time_is_over(pool: SandboxPool) -> None:
+    tool = pool.load_source(SOURCE, "spins")
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(pool.aoutcome(tool))  # held to the end: no garbage collection helps
+    loop.run_until_complete(until_its_worker_has_it(pool))
+    loop.close()
+    assert pool.call(pool.load_source(SOURCE, "one")) == 1
+    assert not task.done()
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
 def test_calls_that_ended_are_watched_no_more(pool: SandboxPool) -> None:
     tool = pool.load_source(SOURCE, "one")
     asyncio.run(pool.acall(tool))

@@ -7,15 +7,20 @@ import datetime
 import decimal
 import fractions
 import io
+import struct
 import threading
 import time
 import tracemalloc
+import zoneinfo
 from typing import Any
 
 import pytest
 
 from elf_pysandbox_worker.wire.values import UnsupportedValue, ValueTooLarge, pack
 from tests.wire.support import LIMIT, round_trip
+
+ZONE = b"TZif" + bytes(16) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + bytes(6) + b"UTC\0"
+"""The least file of a time zone (RFC 8536): one offset, of nothing."""
 
 
 class Text(str):
@@ -161,12 +166,13 @@ def test_a_value_too_deep_for_the_stack_is_refused_and_not_a_recursion_error() -
     "value",
     [
         datetime.datetime(2020, 1, 1, tzinfo=type("Zone", (datetime.tzinfo,), {})()),
+        zoneinfo.ZoneInfo.from_file(io.BytesIO(ZONE), key="my zone"),
         decimal.Decimal("1E+1000000"),
         decimal.Decimal("1" * 70_000),
         fractions.Fraction(1, 2**9000),
         memoryview(b"x"),
     ],
-    ids=["zone", "exponent", "digits", "fraction", "released"],
+    ids=["zone", "zone of a file", "exponent", "digits", "fraction", "released"],
 )
 def test_a_supported_type_with_an_unsupported_value_is_refused_with_the_reason(value: Any) -> None:
     if isinstance(value, memoryview):

@@ -72,9 +72,15 @@ def template_cpu_s(spec: Confinement) -> int:
 
 
 def worker_cpu_s(spec: Confinement) -> tuple[int, int]:
-    """Return soft (SIGXCPU) and hard (SIGKILL) CPU seconds of a worker; the kernel counts whole seconds."""
+    """Return soft (SIGXCPU) and hard (SIGKILL) CPU seconds of a worker; the kernel counts whole seconds.
+
+    A host that was started with less (`ulimit -t`) can give no more.
+    """
     soft = max(1, _ceil(spec.cpu_s))
-    return soft, soft + 1
+    most = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    if most == resource.RLIM_INFINITY:
+        return soft, soft + 1
+    return max(1, min(soft, most - 1)), min(soft + 1, most)
 
 
 def _ceil(seconds: float) -> int:

@@ -37,11 +37,9 @@ UNDECODABLE = "Save the file as UTF-8, or correct its coding cookie (PEP 263)."
 
 
 def describe(error: BaseException) -> ErrorData:
-    """Return the exception as data that fits a report (`wire.decode.MAX_REPORT_BYTES`); raises MemoryError only."""
+    """Return the exception as data that fits a report (`wire.decode.MAX_REPORT_BYTES`); MemoryError: not even that."""
     try:
         data = _describe(error, 0)
-    except MemoryError:
-        raise
     except BaseException as broken:
         # Its class answers for itself (`__class__`, a metaclass), and does not answer.
         return ErrorData(_name_of(error), "", f"<the exception's own class raised {_name_of(broken)}>")
@@ -86,11 +84,9 @@ def _name_of(error: BaseException) -> str:
 
 
 def classify(error: BaseException) -> str:
-    """Return the status with which a call ends that raised `error`; raises MemoryError only."""
+    """Return the status with which a call ends that raised `error`."""
     try:
         return _classify(error)
-    except MemoryError:
-        raise
     except BaseException:
         return "raised"  # It is the tool's own, since its class does not answer.
 

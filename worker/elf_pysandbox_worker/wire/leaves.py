@@ -166,6 +166,10 @@ def _dump_zone(zone: datetime.tzinfo | None) -> bytes:
         return encode([micros, *name] if name else micros)
     zones: Any = sys.modules.get("zoneinfo")
     if zones is not None and type(zone) is zones.ZoneInfo and (key := getattr(zone, "key", None)) is not None:
+        if not _is_zone_name(key):  # of a file of the tool's own (`ZoneInfo.from_file`)
+            raise Refused(
+                f"has a time zone of the tool's own, {key[:40]!r}", "use one of the database by its name"
+            )
         return encode(key)
     if type(zone) is getattr(sys.modules.get("pydantic_core"), "TzInfo", None):
         # What pydantic reads "…Z" and "…+02:00" as: a fixed offset.
@@ -187,11 +191,15 @@ def _load_zone(data: memoryview) -> datetime.tzinfo | None:
     return datetime.timezone(datetime.timedelta(microseconds=offset), *name)
 
 
+def _is_zone_name(key: str) -> bool:
+    parts = key.split("/")
+    return len(parts) <= 4 and all(0 < len(part) <= 32 and _IN_ZONES.issuperset(part) for part in parts)
+
+
 def _load_named_zone(key: str) -> zoneinfo.ZoneInfo:
     import zoneinfo
 
-    parts = key.split("/")
-    if len(parts) > 4 or not all(0 < len(part) <= 32 and _IN_ZONES.issuperset(part) for part in parts):
+    if not _is_zone_name(key):
         raise WireError("no name of a time zone")
     try:
         return zoneinfo.ZoneInfo(key)
