@@ -329,6 +329,14 @@ def test_a_bad_result_names_the_path_inside_the_value(native_pool):
     assert "['rows'][1]" in str(outcome.error)
 
 
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_bad_item_of_a_generator_is_named_by_its_place_in_the_row(native_pool, kind):
+    items = native_pool.load_source(f"{kind} items():\n    yield 1\n    yield {{'x': [object()]}}\n", "items")
+    outcome = native_pool.outcome(items)
+    assert outcome.status == "bad_result"
+    assert "items[1]['x'][0] is of type object" in str(outcome.error)
+
+
 def test_arguments_that_cannot_be_sent_are_refused_before_any_process_is_used(native_pool):
     with pytest.raises(InvalidArgumentsError, match="cannot be sent"):
         native_pool.call(tool(native_pool, "echo"), {"f": open})

@@ -155,7 +155,7 @@ def drive(result: Any, call: Call) -> Any:
     if isinstance(result, types.GeneratorType):
         count = 0
         for item in result:
-            _send_item(item, call)
+            _send_item(item, call, count)
             count += 1
         return Yielded(count)
     import asyncio
@@ -168,7 +168,7 @@ def drive(result: Any, call: Call) -> Any:
 async def _drain(items: Any, call: Call) -> Yielded:
     count = 0
     async for item in items:
-        _send_item(item, call)
+        _send_item(item, call, count)
         count += 1
     return Yielded(count)
 
@@ -223,9 +223,9 @@ def tell_output(number: int, text: str) -> None:
         send(frame(encode(Output(number, clean[start : start + _CHUNK]))))
 
 
-def _send_item(item: Any, call: Call) -> None:
+def _send_item(item: Any, call: Call, number: int) -> None:
     stream.flush()
-    packed = values.pack(item, max_bytes=call.result_bytes)
+    packed = values.pack(item, max_bytes=call.result_bytes, root=f"items[{number}]")
     send(frame(encode(Item(msgspec.Raw(packed.data))), packed.buffers))
 
 
