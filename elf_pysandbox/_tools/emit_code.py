@@ -258,6 +258,8 @@ def _name_in_class(emitter: Emitter, cls: type, name: str, where: str) -> None:
 
 def _global_names(code: types.CodeType) -> set[str]:
     found = {step.argval for step in dis.get_instructions(code) if step.opname in _NAME_LOADS}
+    # pytest compiles a test file's `assert` into code that uses `@pytest_ar`: of the text that is written, no name.
+    found = {name for name in found if name.isidentifier()}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             found |= _global_names(constant)
