@@ -76,6 +76,9 @@ class Emitter:
         self._taken: dict[str, int] = {}
         self._done: dict[int, str] = {}
         self._open: set[int] = set()
+        self._pending: set[str] = set()  # names that are taken, and bound further down
+        self._owed: dict[int, list[str]] = {}  # names to bind once what they mean is written
+        self._passing: set[str] = set()  # names that a definition binds for a moment
         self._keep: list[object] = []
 
     def source(self) -> str:
@@ -90,13 +93,31 @@ class Emitter:
         if name in self._taken:
             raise two_things(name, where)
         self.reserve(name, value)
+        self._pending.add(name)
         try:
             expression = self.expression(value, where, name)
         except CannotShip:
             del self._taken[name]  # Else the next who asks takes it for written.
             raise
+        finally:
+            self.settle(name)
+        self._bind(name, value, expression)
+
+    def global_name_later(self, name: str, value: object, where: str) -> None:
+        """`global_name` for what is needed only when something is called: it may be what is just being written, as the
+        decorated function that the function in it calls."""
+        if id(value) not in self._open or self.has(name):
+            self.global_name(name, value, where)
+            return
+        self.reserve(name, value)
+        self._pending.add(name)
+        self._owed.setdefault(id(value), []).append(name)
+
+    def _bind(self, name: str, value: object, expression: str) -> None:
         if expression != name:
             self.lines.append(f"{name} = {expression}")
+            if _literal(value) is None:
+                self.remember(value, name)  # the expression may make another one
 
     def expression(self, value: object, where: str, name: str = "") -> str:
         """Return an expression for `value`, after writing what it needs.
@@ -120,8 +141,15 @@ class Emitter:
             except CannotShip:
                 # What can lead back to itself is remembered before it is written.
                 self._done.pop(id(value), None)
+                for owed in self._owed.pop(id(value), ()):
+                    self.settle(owed)
+                    del self._taken[owed]
                 raise
         self.remember(value, found)
+        for owed in self._owed.pop(id(value), ()):
+            self.settle(owed)
+            self._bind(owed, value, found)
+            found = owed
         return found
 
     # -- names, also for `emit_code` and `emit_kinds` --
@@ -132,6 +160,17 @@ class Emitter:
             return False
         self._keep.append(value)
         return True
+
+    def pass_through(self, name: str) -> bool:
+        """Bind a global name for a moment, to what gets another one; False when that would undo what it means."""
+        if name in self._taken and name not in self._pending:
+            return False
+        self._passing.add(name)
+        return True
+
+    def settle(self, name: str) -> None:
+        """Say that a global name has been bound: from here on nothing passes through it."""
+        self._pending.discard(name)
 
     def has(self, name: str) -> bool:
         """Whether the module binds this global name."""
@@ -146,7 +185,7 @@ class Emitter:
         """Take a global name that nothing has."""
         stem = re.sub(r"\W", "_", stem) or "value"
         number = 1
-        while f"{stem}_{number}" in self._taken:
+        while f"{stem}_{number}" in self._taken or f"{stem}_{number}" in self._passing:
             number += 1
         self._taken[f"{stem}_{number}"] = 0
         return f"{stem}_{number}"
@@ -206,7 +245,8 @@ class Emitter:
             return emit_code.write_class(self, value, where)
         self.uses.data(value)
         if why_not_plain(value) is None:
-            target = name or self.fresh("value")
+            # Values are set before the module runs: a definition that passes through the name would undo it.
+            target = name if name and name not in self._passing else self.fresh("value")
             self.values[target] = plain_copy(value)
             return target
         with self.inside(value, where):

@@ -46,23 +46,48 @@ def write_function(emitter: Emitter, function: types.FunctionType, where: str, n
     text = _edited(definition, _edits(emitter, function, definition.node, where))
     with emitter.inside(function, where):
         cells = _cells(emitter, function, where)
-    is_lambda = isinstance(definition.node, ast.Lambda)
-    own = function.__code__.co_name
-    target = _target(emitter, function, own.strip("<>"), name, fixed=not (is_lambda or definition.indent))
-    emitter.remember(function, target)  # a recursive function names itself
-    if is_lambda:
-        _factory(emitter, target, cells, f"    return (\n{text}\n    )")
-    elif definition.indent:
-        _factory(emitter, target, cells, f"{text}\n{definition.indent}return {own}")
-    else:
-        emitter.lines += ["", "", text]
+    target = _define(emitter, function, name, definition, text, cells)
     _restore_attributes(emitter, function, target, where)
     namespace = function.__globals__
     for used in sorted(_global_names(function.__code__)):
         emitter.uses.name(namespace, used)
         if used in namespace and not (used.startswith("__") and used.endswith("__")):
-            emitter.global_name(used, namespace[used], f"{where}: global {used!r}")
+            emitter.global_name_later(used, namespace[used], f"{where}: global {used!r}")
     return target
+
+
+def _define(
+    emitter: Emitter,
+    function: types.FunctionType,
+    name: str,
+    definition: Definition,
+    text: str,
+    cells: dict[str, str],
+) -> str:
+    own, indent = function.__code__.co_name, definition.indent
+    is_lambda = isinstance(definition.node, ast.Lambda)
+    if _is_replaced(function) and emitter.pass_through(own):
+        # Its body means by its name what replaced it, so the name is free again once it is defined.
+        target = name if name and name != own else emitter.fresh(own)
+        emitter.lines += ["", "", f"if True:\n{text}" if indent else text, f"{target} = {own}"]
+    else:
+        target = _target(emitter, function, own.strip("<>"), name, fixed=not (is_lambda or indent))
+        if is_lambda:
+            _factory(emitter, target, cells, f"    return (\n{text}\n    )")
+        elif indent:
+            _factory(emitter, target, cells, f"{text}\n{indent}return {own}")
+        else:
+            emitter.lines += ["", "", text]
+    emitter.settle(target)
+    emitter.remember(function, target)  # a recursive function names itself
+    return target
+
+
+def _is_replaced(function: types.FunctionType) -> bool:
+    """Whether a module's function has given its name to something else, as to what a decorator made of it."""
+    own = function.__code__.co_name
+    at_top = function.__code__.co_qualname == own != "<lambda>"
+    return at_top and function.__globals__.get(own, function) is not function
 
 
 def _target(emitter: Emitter, function: types.FunctionType, own: str, name: str, *, fixed: bool) -> str:
@@ -243,21 +268,23 @@ def _name_in_class(emitter: Emitter, cls: type, name: str, where: str) -> None:
             emitter.future = True
         emitter.uses.name(function.__globals__, name)
         if name in function.__globals__:
-            return emitter.global_name(name, function.__globals__[name], where)
+            return emitter.global_name_later(name, function.__globals__[name], where)
         for free, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             if free == name != "__class__":
                 emitter.uses.function(function)  # the cell is one of its
-                return emitter.global_name(name, cell.cell_contents, where)
+                return emitter.global_name_later(name, cell.cell_contents, where)
     module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
     emitter.uses.name(module, name)
     for known in ({base.__name__: base for base in cls.__bases__}, module):
         if name in known:
-            return emitter.global_name(name, known[name], where)
+            return emitter.global_name_later(name, known[name], where)
     return None
 
 
 def _global_names(code: types.CodeType) -> set[str]:
     found = {step.argval for step in dis.get_instructions(code) if step.opname in _NAME_LOADS}
+    # pytest compiles a test file's `assert` into code that uses `@pytest_ar`: of the text that is written, no name.
+    found = {name for name in found if name.isidentifier()}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             found |= _global_names(constant)

@@ -53,7 +53,8 @@ def _builtin_method(emitter: Emitter, value: Any, where: str) -> str | None:
 
 def _cached(emitter: Emitter, value: Any, where: str) -> str:
     options = value.cache_parameters()
-    inner = emitter.expression(value.__wrapped__, where)
+    with emitter.inside(value, where):
+        inner = emitter.expression(value.__wrapped__, where)
     cache = emitter.expression(functools.lru_cache, where)
     return f"{cache}(maxsize={options['maxsize']!r}, typed={options['typed']!r})({inner})"
 

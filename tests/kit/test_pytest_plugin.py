@@ -72,6 +72,31 @@ def test_the_fixtures_call_tools_beside_the_test(author):
     ends(author, body, passed=5)
 
 
+def test_a_function_of_the_test_file_runs_as_it_is_written_though_pytest_rewrites_its_assertions(author):
+    body = """
+        import pytest
+
+        def double(n):
+            assert n < 5, f"{n} is too much"
+            return 2 * n
+
+        def test_local(run_tool):
+            def local(n):
+                assert n == 2
+                return n
+            assert run_tool(local, 2) == 2
+
+        def test_of_the_file(run_tool, sandbox):
+            assert run_tool(double, 2) == 4
+            assert sandbox.call(lambda: double(3)) == 6
+
+        def test_failing(run_tool):
+            with pytest.raises(AssertionError, match="^7 is too much$"):
+                run_tool(double, 7)
+    """
+    ends(author, body, passed=3)
+
+
 def test_a_failing_test_tells_its_calls_with_their_output_and_the_tools_own_lines(author):
     body = """
         def test_fails(run_tool, sandbox_outcome):

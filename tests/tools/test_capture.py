@@ -215,3 +215,108 @@ def test_types_that_only_annotations_name_travel_with_a_function_of_a_script(tmp
         "[['a'], 'a', 'a', 1, 2, 3, 4, (None, None, None)]",
         "invalid_arguments",
     ]
+
+
+DECORATED = """
+import functools
+import sys
+
+from elf_pysandbox import Policy, SandboxPool
+
+@functools.lru_cache(maxsize=None)
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+same = fib
+def sums(n): return fib(n) + same(n), fib.cache_info().misses
+
+def counted(function):
+    @functools.wraps(function)
+    def inner(*args):
+        inner.calls += 1
+        return function(*args)
+    inner.calls = 0
+    return inner
+
+@counted
+def factorial(n): return 1 if n < 2 else n * factorial(n - 1)
+def counts(n): return factorial(n), factorial.calls
+
+class Memo:
+    def __init__(self, function):
+        self.function, self.known = function, {}
+    def __call__(self, n):
+        if n not in self.known:
+            self.known[n] = self.function(n)
+        return self.known[n]
+
+@Memo
+def triangle(n): return n and n + triangle(n - 1)
+def remembers(n): return triangle(n), len(triangle.known)
+
+@functools.lru_cache
+def even(n): return n == 0 or odd(n - 1)
+@counted
+def odd(n): return n != 0 and even(n - 1)
+
+@functools.cache
+def settings(): return Settings()
+class Settings:
+    def is_one(self): return settings() is self
+def is_one(n): return settings().is_one()
+
+if True:
+    @functools.cache
+    def climb(n): return climb(n - 1) if n else 0
+    def climbs(n): return climb(n), climb.cache_info().misses
+
+CALLED = [fib, sums, factorial, counts, triangle, remembers, even, odd, is_one, climbs]
+
+if __name__ == "__main__":
+    with SandboxPool(1, policy=Policy(profile=sys.argv[1])) as pool:
+        print([pool.call(function, 6) for function in CALLED])
+"""
+
+
+@pytest.mark.parametrize("profile", ["native", "restricted"])
+def test_a_decorated_function_of_a_script_that_calls_itself_runs_as_decorated(
+    profile: str, tmp_path: Path
+) -> None:
+    (tmp_path / "script.py").write_text(DECORATED)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py"), profile], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.strip() == "[8, (16, 7), 720, (720, 6), 21, (21, 7), True, False, True, (0, 7)]"
+
+
+RENAMED = """
+from elf_pysandbox import Policy, SandboxPool
+
+def count(n): return n + 1
+before = count
+count = [10]
+def uses_data(n): return before(n) + count[0]
+
+def step(n): return n + 1
+earlier = step
+def step(n): return earlier(n) + 10
+def uses_earlier_first(n): return earlier(n) + step(n)
+
+def turn(n): return n + 1
+was_turn = turn
+def turn(n): return was_turn(n) + 10
+def uses_later_first(n): return turn(n) + was_turn(n)
+
+if __name__ == "__main__":
+    with SandboxPool(1, policy=Policy(profile="native")) as pool:
+        print([pool.call(function, 1) for function in (uses_data, uses_earlier_first, uses_later_first, step, earlier)])
+"""
+
+
+def test_an_earlier_function_of_a_name_never_takes_the_place_of_what_has_the_name_now(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(RENAMED)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[12, 14, 14, 12, 2]", "")
