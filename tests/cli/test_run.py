@@ -140,3 +140,11 @@ def test_a_method_named_on_its_class_is_told_to_be_named_on_an_object(tmp_path):
         assert done.exit_code == 4
         assert "it is a method: name it on an object that the module makes, not on its class" in done.stderr
         assert run(f"{file}:cart.{name}", "--args", "[4]").stdout == "4\n"
+
+
+@pytest.mark.parametrize(("levels", "code"), [(98, 0), (99, 4)])
+def test_an_argument_nested_a_level_too_deep_does_not_fit_and_is_no_error_of_the_tool(tmp_path, levels, code):
+    (tmp_path / "tool.py").write_text("def f(x):\n    return None\n")
+    done = run(f"{tmp_path / 'tool.py'}:f", "--args", f"[{'[' * levels}{']' * levels}]")
+    assert done.exit_code == code
+    assert code == 0 or done.stderr.startswith("invalid_arguments: the arguments cannot be sent: args[0][0]")

@@ -148,6 +148,32 @@ def test_a_hundred_levels_cross_and_one_more_is_refused(make: Any) -> None:
     assert "100 levels" in refusal(make(value)).reason
 
 
+@pytest.mark.parametrize("way", ["by position", "by name"])
+@pytest.mark.parametrize("make", [lambda v: [v], lambda v: {"a": v}, lambda v: (v,)])
+def test_arguments_have_one_boundary_whichever_way_they_are_given_and_what_crosses_can_be_read(
+    make: Any, way: str
+) -> None:
+    def call(value: Any) -> Any:
+        return ((value,), {}) if way == "by position" else ((), {"x": value})
+
+    value: Any = 1
+    for _ in range(98):  # and two around it: the arguments, and those of one kind
+        value = make(value)
+    assert round_trip(call(value)) == call(value)
+    error = refusal(call(make(value)), root="")
+    assert error.path.startswith("args[0]" if way == "by position" else "x")
+    assert "100 levels" in error.reason
+
+
+@pytest.mark.parametrize("row", [(), (1, "a")])
+def test_rows_below_the_last_level_are_refused_like_any_other_tuple(row: Any) -> None:
+    value: Any = [row]
+    for _ in range(98):
+        value = [value]
+    assert round_trip(value) == value
+    assert "100 levels" in refusal([value]).reason
+
+
 def test_a_value_too_deep_for_the_stack_is_refused_and_not_a_recursion_error() -> None:
     value: Any = 1
     for _ in range(50_000):
