@@ -148,3 +148,16 @@ def test_an_argument_nested_a_level_too_deep_does_not_fit_and_is_no_error_of_the
     done = run(f"{tmp_path / 'tool.py'}:f", "--args", f"[{'[' * levels}{']' * levels}]")
     assert done.exit_code == code
     assert code == 0 or done.stderr.startswith("invalid_arguments: the arguments cannot be sent: args[0][0]")
+
+
+@pytest.mark.parametrize("parameters", ["a, /, **kw", "a: int, /, **kw", "a, /", "a=1, /"])
+def test_a_positional_only_parameter_by_name_does_not_fit_and_the_way_to_pass_it_is_told(
+    tmp_path, parameters
+):
+    (tmp_path / "tool.py").write_text(f"def f({parameters}):\n    return a\n")
+    done = run(f"{tmp_path / 'tool.py'}:f", "--arg", "a=1")
+    assert done.exit_code == 4
+    first, *more = done.stderr.splitlines()
+    assert first.startswith("invalid_arguments: a: is positional-only: pass it by position, not by name")
+    assert more == ["arguments by position are a JSON array: --args '[...]'"]
+    assert run(f"{tmp_path / 'tool.py'}:f", "--args", "[1]").stdout == "1\n"

@@ -238,6 +238,25 @@ def test_missing_unknown_and_repeated_arguments_are_problems() -> None:
     assert "by position" in problems(function, 1, 2, 3)[""]
 
 
+def test_an_argument_by_name_whose_parameter_is_positional_only_is_told_as_that_and_not_as_missing() -> None:
+    def loose(a: int, b: int = 1, /, **more: Any): ...
+    def closed(a: int, b: int = 1, /): ...
+
+    told = "is positional-only: pass it by position, not by name"
+    assert problems(loose, a=1) == problems(loose, a="x") == problems(closed, a=1) == {"a": told}
+    assert problems(closed, 1, b=2) == {"b": told}
+    assert bind(loose, 1, a=2, b=3) == ((1,), {"a": 2, "b": 3})
+    assert set(problems(closed, c=1)) == {"c", "a"}
+
+
+def test_positional_only_parameters_may_be_named_where_all_arguments_are() -> None:
+    def function(a: int, b: int, /): ...
+
+    with pytest.raises(BadArguments) as caught:
+        bind(function, options=NAMED, b=1)
+    assert caught.value.problems == [("a", "is required")]
+
+
 def test_the_members_of_a_union_do_not_show_in_paths() -> None:
     def function(a: list[int] | dict[str, int]): ...
 
