@@ -257,6 +257,42 @@ def test_positional_only_parameters_may_be_named_where_all_arguments_are() -> No
     assert caught.value.problems == [("a", "is required")]
 
 
+class Opaque:
+    """Of which pydantic knows nothing."""
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "place"),
+    [
+        (Opaque, {"a": 1}, "x"),
+        (list[Opaque], [1], "x[0]"),
+        (dict[str, Opaque], {"k": 1}, "x.k"),
+        (Opaque | None, "text", "x"),
+    ],
+    ids=str,
+)
+def test_a_class_that_is_not_made_from_arguments_is_named_with_what_is(
+    annotation: Any, value: Any, place: str
+) -> None:
+    def function(x): ...
+
+    function.__annotations__ = {"x": annotation}
+    assert problems(function, value) == {
+        place: "an instance of Opaque cannot be made from such an argument: take a dataclass, a pydantic model or a "
+        "dict instead"
+    }
+
+
+def test_a_class_that_is_no_first_choice_or_wanted_itself_is_told_in_words_of_a_tools_author() -> None:
+    def function(a: tuple[Opaque, int], b: Opaque | int, c: type[Opaque]): ...
+
+    found = problems(function, [1, 2], [], "Opaque")
+    assert set(found) == {"a[0]", "b", "c"}
+    assert found["a[0]"].startswith("an instance of its class cannot be made from such an argument: ")
+    assert found["b"].endswith(" or Input should be a valid integer")
+    assert found["c"] == "a class cannot be made from an argument: take its name instead"
+
+
 def test_the_members_of_a_union_do_not_show_in_paths() -> None:
     def function(a: list[int] | dict[str, int]): ...
 
