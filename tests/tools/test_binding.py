@@ -10,8 +10,9 @@ import pathlib
 import subprocess
 import sys
 import uuid
+import warnings
 from dataclasses import replace
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, LiteralString, NamedTuple, Never, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from elf_pysandbox import BadResultError, InvalidArgumentsError, SandboxPool
 from elf_pysandbox._tools.load import load_source
 from elf_pysandbox_worker.binder import check_result
 from elf_pysandbox_worker.binding import prepare
+from elf_pysandbox_worker.describe import describe
 from elf_pysandbox_worker.errors import BadArguments, BadResult
 from elf_pysandbox_worker.wire.values import Record
 
@@ -291,6 +293,26 @@ def test_a_class_that_is_no_first_choice_or_wanted_itself_is_told_in_words_of_a_
     assert found["a[0]"].startswith("an instance of its class cannot be made from such an argument: ")
     assert found["b"].endswith(" or Input should be a valid integer")
     assert found["c"] == "a class cannot be made from an argument: take its name instead"
+
+
+class Options(TypedDict):
+    depth: int
+
+
+@pytest.mark.parametrize(
+    "annotation", [Unpack[Options], LiteralString, Never, 5, list[LiteralString]], ids=str
+)
+def test_an_annotation_that_means_nothing_to_pydantic_is_passed_over_without_a_warning(
+    annotation: Any,
+) -> None:
+    def function(x=None): ...
+
+    function.__annotations__ = {"x": annotation}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert bind(function, [1]) == (([1],), {})
+        assert describe(function, "function")
+    assert told == []
 
 
 def test_the_members_of_a_union_do_not_show_in_paths() -> None:

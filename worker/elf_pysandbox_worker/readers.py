@@ -8,6 +8,7 @@ import math
 import sys
 import types
 import typing
+import warnings
 from typing import Annotated, Any
 
 import msgspec
@@ -137,11 +138,14 @@ def adapter_of(annotation: Any) -> Any:
     if annotation is EMPTY:
         return None
     annotation = _known(annotation)
-    for config in (ConfigDict(arbitrary_types_allowed=True), None):
-        try:
-            return TypeAdapter(annotation, config=config)
-        except Exception:
-            continue
+    with warnings.catch_warnings():
+        # Where an annotation means nothing to pydantic, any value passes: nothing that a tool's user could act on.
+        warnings.filterwarnings("ignore", message=".* is not a Python type")
+        for config in (ConfigDict(arbitrary_types_allowed=True), None):
+            try:
+                return TypeAdapter(annotation, config=config)
+            except Exception:
+                continue
     return None
 
 
