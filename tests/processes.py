@@ -11,9 +11,27 @@ import time
 from elf_pysandbox import SandboxPool
 
 
+def children(parent: int) -> set[int]:
+    """Return the pids of all living children of `parent`."""
+    return set(_families().get(parent, []))
+
+
 def descendants(*roots: int) -> set[int]:
     """Return the pids of all living descendants of `roots`."""
-    children: dict[int, list[int]] = {}
+    families = _families()
+    found: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        for pid in families.get(waiting.pop(), []):
+            if pid not in found:
+                found.add(pid)
+                waiting.append(pid)
+    return found
+
+
+def _families() -> dict[int, list[int]]:
+    """Return all living processes by their parents' pids."""
+    families: dict[int, list[int]] = {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{entry}/stat", encoding="ascii", errors="replace") as stream:
@@ -21,15 +39,8 @@ def descendants(*roots: int) -> set[int]:
         except OSError:
             continue
         if fields[0] != "Z":
-            children.setdefault(int(fields[1]), []).append(int(entry))
-    found: set[int] = set()
-    waiting = list(roots)
-    while waiting:
-        for pid in children.get(waiting.pop(), []):
-            if pid not in found:
-                found.add(pid)
-                waiting.append(pid)
-    return found
+            families.setdefault(int(fields[1]), []).append(int(entry))
+    return families
 
 
 def survivors(pids: set[int], seconds: float = 10.0) -> set[int]:

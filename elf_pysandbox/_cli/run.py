@@ -15,7 +15,8 @@ from elf_pysandbox._cli.options import arguments_from, call_options, limits_from
 from elf_pysandbox._cli.printing import envelope, print_failure, refuse, show_value, shown
 from elf_pysandbox._cli.targets import Target, working_folder_for
 
-_NOT_OF_THE_VALUE = ("there is no such parameter", "given twice")
+_BY_POSITION = "is positional-only"
+_NOT_OF_THE_VALUE = ("there is no such parameter", "given twice", _BY_POSITION)
 """How problems begin that an argument has whatever its value is."""
 
 
@@ -69,9 +70,12 @@ def run(
 
 
 def _tell_how_it_was_read(outcome: Outcome, pairs: tuple[str, ...]) -> None:
-    """Say of each --arg that does not fit that it was taken for JSON, if it was: it may have been meant as text."""
+    """Say of each --arg that does not fit that it was taken for JSON, if it was: it may have been meant as text; and
+    how arguments are given by position, if they must be."""
     if not isinstance(outcome.error, InvalidArgumentsError):
         return
+    if any(told.startswith(_BY_POSITION) for _, told in outcome.error.problems):
+        click.echo("arguments by position are a JSON array: --args '[...]'", err=True)
     wrong = {path for path, told in outcome.error.problems if not told.startswith(_NOT_OF_THE_VALUE)}
     for name, _, raw in (pair.partition("=") for pair in pairs):
         if name in wrong and not isinstance(arguments_from(None, (f"{name}={raw}",))[1][name], str):

@@ -74,7 +74,7 @@ def list_tools(places: tuple[str, ...], python_path: tuple[str, ...], as_json: b
       pysandbox list tools/ json
 
     \b
-    Exit codes: 0 ok, 2 usage, 5 a file or module has no tools to give; those of the others are listed.
+    Exit codes: 0 ok, 2 usage, 5 a file, folder or module has no tools to give; those of the others are listed.
     """
     handler = ToolHandler(python_path=python_path)
     tools: list[Tool] = []
@@ -186,7 +186,7 @@ def save(places: tuple[str, ...], output: str, key_file: Path | None, python_pat
       pysandbox save examples/text_tools.py -o tools.json
 
     \b
-    Exit codes: 0 ok, 2 usage, 5 a file or module has no tools to give; those of the others are saved.
+    Exit codes: 0 ok, 2 usage, 5 a file, folder or module has no tools to give; those of the others are saved.
     """
     key = _key(key_file)
     handler = ToolHandler(python_path=python_path)

@@ -129,16 +129,22 @@ def _leaf(value: Any, form: _Form) -> Any:
     if hasattr(value, "tolist"):
         if 0 in value.shape and not _take(math.prod(value.shape[: value.shape.index(0)]), form):
             return f"<{kind.__name__} of shape {value.shape}>"
-        return _to_json(_array(value).tolist(), form)
+        plain = _array(value).tolist()
+        # A scalar that Python has no type for gives itself.
+        return _text(value) if type(plain) is kind else _to_json(plain, form)
     return _text(value)
 
 
 def _array(value: Any) -> Any:
-    """Return an array whose elements become dates and durations: in nanoseconds they become bare numbers."""
-    kind = getattr(value.dtype, "kind", "")
-    return (
-        value.astype("datetime64[us]" if kind == "M" else "timedelta64[us]") if kind in ("M", "m") else value
-    )
+    """Return an array whose elements become types of Python's: dates in nanoseconds become bare numbers, and floats
+    that are longer than Python's stay as they are."""
+    kind, size = getattr(value.dtype, "kind", ""), value.dtype.itemsize
+    if kind in ("M", "m"):
+        return value.astype("datetime64[us]" if kind == "M" else "timedelta64[us]")
+    if (kind, size) in (("f", 8), ("c", 16)) or kind not in ("f", "c"):
+        return value
+    with sys.modules["numpy"].errstate(over="ignore"):  # what is beyond float is infinite there
+        return value.astype("float64" if kind == "f" else "complex128")
 
 
 def _table(value: Any, form: _Form) -> Any:

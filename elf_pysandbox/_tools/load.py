@@ -133,7 +133,7 @@ def context_of_file(path: str | os.PathLike[str], *, python_path: Sequence[str] 
     """Read the module in a file, with its siblings."""
     path = os.path.abspath(os.fspath(path))
     if os.path.isdir(path):
-        path = os.path.join(path, "__init__.py")
+        path = _package_file(path)
     name, root = name_of_file(path)
     source = read_source(path, name)
     configured = tuple(map(os.path.abspath, python_path))
@@ -146,6 +146,19 @@ def context_of_file(path: str | os.PathLike[str], *, python_path: Sequence[str] 
     if is_installed(root):
         roots = (*_only(name, root), *configured)
     return _context(name, source, path, os.path.basename(path) == "__init__.py", roots)
+
+
+def _package_file(folder: str) -> str:
+    path = os.path.join(folder, "__init__.py")
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        raise ModuleLoadError(
+            f"{folder!r} is a folder without __init__.py: it holds no function; name a file in it"
+        ) from None
+    except OSError:  # told by whoever reads it
+        pass
+    return path
 
 
 def context_of_module(name: str, attribute: str, *, python_path: Sequence[str] = ()) -> ModuleContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -175,9 +176,8 @@ class Toolset:
             entries = os.listdir(folder)
         except OSError as error:
             raise ModuleLoadError(f"cannot read the folder {folder!r}: {error.strerror}") from error
-        names = sorted(entry for entry in entries if entry.endswith(".py") and entry[0] not in "_.")
-        if not names:
-            raise ModuleLoadError(f"there is no Python file in the folder {folder!r}")
+        names = sorted(filter(_holds_tools, entries))
+        found = False
         for entry in names:
             path = os.path.join(folder, entry)
             try:
@@ -187,8 +187,13 @@ class Toolset:
                 if broken is None:
                     raise
                 broken[path] = str(error)
+                found = True  # that it is broken is told
             else:
                 yield from tools
+                found |= bool(tools)
+        if not found:
+            what = "public function in the files of" if names else "Python file in"
+            raise ModuleLoadError(f"there is no {what} the folder {folder!r}{_below(folder, entries)}")
 
     def _of_module(self, name: str) -> Iterator[Tool]:
         context = context_of_module(name, "", python_path=self._python_path)
@@ -246,3 +251,18 @@ def _instead(name: str, names: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"there are: {', '.join(known[:_NAMED]) or 'none'}{', …' * (len(known) > _NAMED)}"
+
+
+def _holds_tools(entry: str) -> bool:
+    """Whether a file of this name is looked through for tools, where a folder is given."""
+    return entry.endswith(".py") and entry[0] not in "_."
+
+
+def _below(folder: str, entries: Iterable[str]) -> str:
+    """Say that folders in a folder are not looked through, if one of them may have tools."""
+    for entry in sorted(entries):
+        inner = os.path.join(folder, entry)
+        with contextlib.suppress(OSError):
+            if os.path.isdir(inner) and any(map(_holds_tools, os.listdir(inner))):
+                return f"; folders in it are not looked through: name {inner!r}"
+    return ""

@@ -153,3 +153,24 @@ def test_a_time_that_no_clock_counts_to_is_as_good_as_any(tmp_path):
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, timeout=60
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1\n", "")
+
+
+@pytest.mark.parametrize(("levels", "code"), [(98, 0), (99, 4)])
+def test_an_argument_nested_a_level_too_deep_does_not_fit_and_is_no_error_of_the_tool(tmp_path, levels, code):
+    (tmp_path / "tool.py").write_text("def f(x):\n    return None\n")
+    done = run(f"{tmp_path / 'tool.py'}:f", "--args", f"[{'[' * levels}{']' * levels}]")
+    assert done.exit_code == code
+    assert code == 0 or done.stderr.startswith("invalid_arguments: the arguments cannot be sent: args[0][0]")
+
+
+@pytest.mark.parametrize("parameters", ["a, /, **kw", "a: int, /, **kw", "a, /", "a=1, /"])
+def test_a_positional_only_parameter_by_name_does_not_fit_and_the_way_to_pass_it_is_told(
+    tmp_path, parameters
+):
+    (tmp_path / "tool.py").write_text(f"def f({parameters}):\n    return a\n")
+    done = run(f"{tmp_path / 'tool.py'}:f", "--arg", "a=1")
+    assert done.exit_code == 4
+    first, *more = done.stderr.splitlines()
+    assert first.startswith("invalid_arguments: a: is positional-only: pass it by position, not by name")
+    assert more == ["arguments by position are a JSON array: --args '[...]'"]
+    assert run(f"{tmp_path / 'tool.py'}:f", "--args", "[1]").stdout == "1\n"

@@ -113,3 +113,15 @@ def test_a_well_formed_target_that_is_not_there_is_not_found():
     done = CliRunner().invoke(main, ["run", "no_such_file.py:f"])
     assert done.exit_code == 5
     assert "no source file" in done.output
+
+
+def test_a_folder_named_like_a_file_is_told_as_a_folder(tmp_path):
+    (tmp_path / "dir.py").mkdir()
+    done = CliRunner().invoke(main, ["run", f"{tmp_path}/dir.py:f"])
+    assert done.exit_code == 5
+    assert (
+        f"'{tmp_path}/dir.py' is a folder without __init__.py: it holds no function; name a file in it"
+        in done.stderr
+    )
+    (tmp_path / "dir.py" / "__init__.py").write_text("def f():\n    return 1\n")
+    assert CliRunner().invoke(main, ["run", f"{tmp_path}/dir.py:f"]).stdout == "1\n"

@@ -141,6 +141,25 @@ def test_one_broken_file_of_a_folder_is_told_and_the_others_are_listed_and_saved
     assert pysandbox("call", saved, "g").output == "1\n"
 
 
+@pytest.mark.parametrize("words", [["list"], ["save", "-o", "tools.json"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("file", "what"), [("__init__", "Python file in"), ("empty", "public function in the files of")]
+)
+def test_a_folder_without_tools_has_none_to_give_and_the_folder_in_it_that_may_have_is_named(
+    words: list[str], file: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pkg" / "sub").mkdir(parents=True)
+    (tmp_path / "pkg" / f"{file}.py").touch()
+    done = pysandbox(words[0], "pkg", *words[1:])
+    assert (done.exit_code, done.stderr) == (5, f"load_failed: there is no {what} the folder 'pkg'\n")
+    (tmp_path / "pkg" / "sub" / "some.py").write_text("def f():\n    return 1\n")
+    done = pysandbox(words[0], "pkg", *words[1:])
+    assert done.exit_code == 5
+    assert done.stderr.endswith("'pkg'; folders in it are not looked through: name 'pkg/sub'\n")
+    assert pysandbox(words[0], "pkg/sub", *words[1:]).exit_code == 0
+
+
 def test_a_place_that_is_not_there_leaves_the_others(tmp_path: Path) -> None:
     done = pysandbox("list", "no_such_file.py", TEXT)
     assert done.exit_code == 5

@@ -10,8 +10,9 @@ import pathlib
 import subprocess
 import sys
 import uuid
+import warnings
 from dataclasses import replace
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, LiteralString, NamedTuple, Never, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from elf_pysandbox import BadResultError, InvalidArgumentsError, SandboxPool
 from elf_pysandbox._tools.load import load_source
 from elf_pysandbox_worker.binder import check_result
 from elf_pysandbox_worker.binding import prepare
+from elf_pysandbox_worker.describe import describe
 from elf_pysandbox_worker.errors import BadArguments, BadResult
 from elf_pysandbox_worker.wire.values import Record
 
@@ -236,6 +238,81 @@ def test_missing_unknown_and_repeated_arguments_are_problems() -> None:
     assert "did you mean 'second'" in problems(function, secund=3)["secund"]
     assert problems(function)["first"] == "is required"
     assert "by position" in problems(function, 1, 2, 3)[""]
+
+
+def test_an_argument_by_name_whose_parameter_is_positional_only_is_told_as_that_and_not_as_missing() -> None:
+    def loose(a: int, b: int = 1, /, **more: Any): ...
+    def closed(a: int, b: int = 1, /): ...
+
+    told = "is positional-only: pass it by position, not by name"
+    assert problems(loose, a=1) == problems(loose, a="x") == problems(closed, a=1) == {"a": told}
+    assert problems(closed, 1, b=2) == {"b": told}
+    assert bind(loose, 1, a=2, b=3) == ((1,), {"a": 2, "b": 3})
+    assert set(problems(closed, c=1)) == {"c", "a"}
+
+
+def test_positional_only_parameters_may_be_named_where_all_arguments_are() -> None:
+    def function(a: int, b: int, /): ...
+
+    with pytest.raises(BadArguments) as caught:
+        bind(function, options=NAMED, b=1)
+    assert caught.value.problems == [("a", "is required")]
+
+
+class Opaque:
+    """Of which pydantic knows nothing."""
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "place"),
+    [
+        (Opaque, {"a": 1}, "x"),
+        (list[Opaque], [1], "x[0]"),
+        (dict[str, Opaque], {"k": 1}, "x.k"),
+        (Opaque | None, "text", "x"),
+    ],
+    ids=str,
+)
+def test_a_class_that_is_not_made_from_arguments_is_named_with_what_is(
+    annotation: Any, value: Any, place: str
+) -> None:
+    def function(x): ...
+
+    function.__annotations__ = {"x": annotation}
+    assert problems(function, value) == {
+        place: "an instance of Opaque cannot be made from such an argument: take a dataclass, a pydantic model or a "
+        "dict instead"
+    }
+
+
+def test_a_class_that_is_no_first_choice_or_wanted_itself_is_told_in_words_of_a_tools_author() -> None:
+    def function(a: tuple[Opaque, int], b: Opaque | int, c: type[Opaque]): ...
+
+    found = problems(function, [1, 2], [], "Opaque")
+    assert set(found) == {"a[0]", "b", "c"}
+    assert found["a[0]"].startswith("an instance of its class cannot be made from such an argument: ")
+    assert found["b"].endswith(" or Input should be a valid integer")
+    assert found["c"] == "a class cannot be made from an argument: take its name instead"
+
+
+class Options(TypedDict):
+    depth: int
+
+
+@pytest.mark.parametrize(
+    "annotation", [Unpack[Options], LiteralString, Never, 5, list[LiteralString]], ids=str
+)
+def test_an_annotation_that_means_nothing_to_pydantic_is_passed_over_without_a_warning(
+    annotation: Any,
+) -> None:
+    def function(x=None): ...
+
+    function.__annotations__ = {"x": annotation}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert bind(function, [1]) == (([1],), {})
+        assert describe(function, "function")
+    assert told == []
 
 
 def test_the_members_of_a_union_do_not_show_in_paths() -> None:

@@ -55,6 +55,45 @@ def test_what_is_a_few_bytes_on_the_wire_becomes_no_more_as_json(value: Any, wri
     json.dumps(to_json(value))
 
 
+_PAIR = np.dtype([("a", "i4"), ("b", np.longdouble)])
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (np.longdouble("1.5"), 1.5),
+        (np.longdouble("nan"), None),
+        (np.longdouble("1e400"), None),
+        (np.clongdouble(1 + 2j), "(1+2j)"),
+        (np.array([1.5, 2], dtype=np.longdouble), [1.5, 2.0]),
+        (np.array(1.5, dtype=np.longdouble), 1.5),
+        (np.array([[1 + 2j]], dtype=np.clongdouble), [["(1+2j)"]]),
+        (np.array([(1, 2.5)], dtype=_PAIR), [[1, 2.5]]),
+        (pd.Series(np.array([1.5], dtype=np.longdouble)), [1.5]),
+        ({np.longdouble("1.5"): 1}, {"1.5": 1}),
+    ],
+    ids=repr,
+)
+@pytest.mark.filterwarnings("error")
+def test_floats_longer_than_pythons_are_written_as_its_own(value: Any, written: Any) -> None:
+    found = to_json(value, for_programs=True)
+    assert found == written
+    json.dumps(found)
+
+
+def test_a_scalar_that_gives_itself_for_a_python_value_becomes_its_text() -> None:
+    class Own(np.longdouble):
+        """Of a type of its own, as those of packages that add number types to numpy."""
+
+        def astype(self, *_: Any) -> Any:
+            return self
+
+        def tolist(self) -> Any:
+            return self
+
+    assert to_json(Own("1.5")) == "1.5"
+
+
 def test_many_ranges_together_have_the_room_of_one() -> None:
     found = to_json([range(600_000)] * 1000)
     assert [type(item) for item in found[:2]] == [list, str]

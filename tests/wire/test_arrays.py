@@ -118,6 +118,19 @@ def test_an_array_that_would_lose_something_is_refused(array: Any, reason: str) 
     assert caught.value.path == "result['x'][0]"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [np.datetime64("NaT"), np.timedelta64(5), np.array(["NaT"], "M8"), np.array([5], "m8")],
+    ids=["date", "duration", "dates", "durations"],
+)
+def test_what_has_no_unit_of_time_is_refused_with_how_to_give_it_one(value: Any) -> None:
+    with pytest.raises(UnsupportedValue) as caught:
+        pack(value, max_bytes=LIMIT)
+    with_unit = value.astype(f"{value.dtype.name}[ns]")
+    assert caught.value.hint == f"give it a unit: astype('{value.dtype.name}[ns]')"
+    assert round_trip([with_unit])[0].dtype == with_unit.dtype
+
+
 def test_an_array_met_twice_is_refused() -> None:
     array = np.zeros(3)
     with pytest.raises(UnsupportedValue, match=r"is the same ndarray as result\[0\]"):

@@ -7,10 +7,13 @@ import datetime
 import decimal
 import fractions
 import io
+import itertools
+import re
 import struct
 import threading
 import time
 import tracemalloc
+import types
 import zoneinfo
 from typing import Any
 
@@ -53,11 +56,18 @@ def test_a_hint_says_return_of_a_result_and_pass_of_an_argument(root: str, word:
 @pytest.mark.parametrize(
     ("value", "name", "hint"),
     [
-        (len, "builtin_function_or_method", "dict"),
+        (len, "builtin_function_or_method", "return what it computes"),
         (refusal, "function", "return what it computes"),
         (io, "module", "return what you need of it"),
         ((i for i in ()), "generator", "return list(...) of it"),
-        (threading.Lock(), "_thread.lock", "dict"),
+        (threading.Lock(), "_thread.lock", "make it where it is used"),
+        (threading.Event(), "threading.Event", "return what you need of it"),
+        (re.compile("a"), "re.Pattern", "return what you need of it"),
+        (iter([1]), "list_iterator", "return list(...) of it"),
+        (iter({1: 2}.items()), "dict_itemiterator", "return list(...) of it"),
+        (itertools.chain([1]), "itertools.chain", "return list(...) of it"),
+        (itertools.count(), "itertools.count", "return a list of as many of its items as are needed"),
+        (types.SimpleNamespace(a=1), "types.SimpleNamespace", "return vars(...) of it"),
         (io.BytesIO(), "_io.BytesIO", "getvalue"),
         (Plain(), f"{__name__}.Plain", "dataclass"),
         (Plain, "type", "name"),
@@ -68,7 +78,7 @@ def test_a_hint_says_return_of_a_result_and_pass_of_an_argument(root: str, word:
         (collections.deque(), "collections.deque", "list(...)"),
         ({}.keys(), "dict_keys", "list(...)"),
         (ValueError("x"), "ValueError", "raise it"),
-        (NotImplemented, "NotImplementedType", ""),
+        (NotImplemented, "NotImplementedType", "return None instead"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isidentifier() else "",
 )
@@ -151,6 +161,36 @@ def test_a_hundred_levels_cross_and_one_more_is_refused(make: Any) -> None:
         value = make(value)
     assert round_trip(value) == value
     assert "100 levels" in refusal(make(value)).reason
+
+
+def test_an_exception_as_an_argument_cannot_be_raised_instead() -> None:
+    assert refusal(((ValueError("x"),), {}), root="").hint == "pass its text"
+
+
+@pytest.mark.parametrize("way", ["by position", "by name"])
+@pytest.mark.parametrize("make", [lambda v: [v], lambda v: {"a": v}, lambda v: (v,)])
+def test_arguments_have_one_boundary_whichever_way_they_are_given_and_what_crosses_can_be_read(
+    make: Any, way: str
+) -> None:
+    def call(value: Any) -> Any:
+        return ((value,), {}) if way == "by position" else ((), {"x": value})
+
+    value: Any = 1
+    for _ in range(98):  # and two around it: the arguments, and those of one kind
+        value = make(value)
+    assert round_trip(call(value)) == call(value)
+    error = refusal(call(make(value)), root="")
+    assert error.path.startswith("args[0]" if way == "by position" else "x")
+    assert "100 levels" in error.reason
+
+
+@pytest.mark.parametrize("row", [(), (1, "a")])
+def test_rows_below_the_last_level_are_refused_like_any_other_tuple(row: Any) -> None:
+    value: Any = [row]
+    for _ in range(98):
+        value = [value]
+    assert round_trip(value) == value
+    assert "100 levels" in refusal([value]).reason
 
 
 def test_a_value_too_deep_for_the_stack_is_refused_and_not_a_recursion_error() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from elf_pysandbox_worker.binding import exact_types
-from elf_pysandbox_worker.errors import BadArguments, BadResult, of_a_method
+from elf_pysandbox_worker.errors import BY_POSITION_ONLY, BadArguments, BadResult, of_a_method
 from elf_pysandbox_worker.signatures import (
     EMPTY,
     KEYWORD_ONLY,
@@ -74,9 +74,10 @@ class Binder:
         BadArguments
         """
         problems: Problems = []
-        if options.get("named") and not args:
+        named = bool(options.get("named")) and not args
+        if named:
             args, kwargs = self._by_position(kwargs)
-        given, rest, extra = self._distribute(args, kwargs, problems)
+        given, rest, extra = self._distribute(args, kwargs, named, problems)
         lax = bool(options.get("lax"))
         for name, value in given.items():
             given[name] = self._read(self._parameters[name], value, name, lax, problems)
@@ -111,7 +112,7 @@ class Binder:
         return tuple(args), kwargs
 
     def _distribute(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], problems: Problems
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], named: bool, problems: Problems
     ) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
         """Give every argument its parameter; what has none, and what lacks one, is a problem."""
         given = {parameter.name: value for parameter, value in zip(self._positional, args, strict=False)}
@@ -119,9 +120,14 @@ class Binder:
         if rest and self._rest is None:
             problems.append(("", f"{len(args)} arguments by position, but it takes {len(self._positional)}"))
         extra = {}
+        misplaced = () if named else self._misplaced(given, kwargs)
+        problems += [(name, BY_POSITION_ONLY) for name in misplaced]
+        kinds = (POSITIONAL_ONLY, 1, KEYWORD_ONLY) if named else (1, KEYWORD_ONLY)
         for name, value in kwargs.items():
+            if name in misplaced:
+                continue
             parameter = self._parameters.get(name)
-            takes = parameter is not None and parameter.kind in (1, KEYWORD_ONLY)
+            takes = parameter is not None and parameter.kind in kinds
             if takes and name in given:
                 problems.append((name, "given twice: by position and by name"))
             elif takes:
@@ -131,10 +137,15 @@ class Binder:
             else:
                 problems.append((name, self._unexpected(name)))
         for parameter in self._parameters.values():
-            if parameter.required and parameter.name not in given:
+            if parameter.required and parameter.name not in given and parameter.name not in misplaced:
                 first = self._positional[0].name if self._positional else ""
                 problems.append((parameter.name, f"is required{of_a_method(first)}"))
         return given, rest, extra
+
+    def _misplaced(self, given: dict[str, Any], kwargs: dict[str, Any]) -> list[str]:
+        """Return the positional-only parameters that are given by name, where no ``**`` parameter takes that name."""
+        only = [p for p in self._positional if p.kind == POSITIONAL_ONLY and p.name in kwargs]
+        return [p.name for p in only if self._extra is None or (p.required and p.name not in given)]
 
     def _unexpected(self, name: str) -> str:
         from difflib import get_close_matches

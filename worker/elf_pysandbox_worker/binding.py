@@ -236,12 +236,13 @@ def _with_fast_path(shape: _Shape, lazy: _Lazy) -> Converter:
     positional, in_order, by_name, required = shape.positional, shape.in_order, shape.by_name, shape.required
     others = _NOTHING if shape.extra is _MISSING else shape.extra
     most = sys.maxsize if shape.rest is None else len(in_order)
+    least = sum(name in required and name not in by_name for name in positional)
     special = bool(shape.positional_only) or shape.rest is not _MISSING
 
     def convert(
         args: tuple[Any, ...], kwargs: dict[str, Any], options: Mapping[str, str] = _NO_OPTIONS
     ) -> Arguments:
-        if len(args) > most or not required.issubset((*positional[: len(args)], *kwargs)):
+        if not least <= len(args) <= most or not required.issubset((*positional[: len(args)], *kwargs)):
             return lazy.bind(args, kwargs, options)
         if special and options:
             return lazy.bind(args, kwargs, options)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+BY_POSITION_ONLY = "is positional-only: pass it by position, not by name"
+"""What is told of an argument whose parameter stands before the ``/`` of the signature."""
+
 
 class ToolMissing(Exception):  # noqa: N818 - named as what it reports
     """No callable is at the path the call names: outcome `not_found`."""

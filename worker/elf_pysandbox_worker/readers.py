@@ -8,6 +8,7 @@ import math
 import sys
 import types
 import typing
+import warnings
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +17,9 @@ from elf_pysandbox_worker.signatures import EMPTY
 from elf_pysandbox_worker.wire.values import Record
 
 Problems = list[tuple[str, str]]
+
+_NO_INSTANCE = "needs_python_object"
+"""What pydantic calls it that JSON holds no instance of a class that it knows nothing of."""
 
 _EXACT = 2**53
 """Whole numbers below are the same as floats."""
@@ -44,7 +48,7 @@ class Reader:
         try:
             return self._laxly(data) if lax else self._strictly(data)
         except ValidationError as error:
-            problems += _problems_of(error, data, path)
+            problems += _problems_of(error, data, path, self._classes_for(error, data))
         except Exception as error:  # a validator of the tool's own that raised something else
             problems.append(
                 (path, str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}")
@@ -84,6 +88,21 @@ class Reader:
             whole = _whole_numbers(value, math.inf)
             return self.adapter.validate_json(json.dumps(whole), strict=True)
 
+    def _classes_for(self, error: Any, value: Any) -> dict[Any, str]:
+        """Return by place the names of the classes that an error found no instances of: from JSON, it tells none."""
+        from pydantic import ValidationError
+
+        if all(item["type"] != _NO_INSTANCE for item in _items(error)):
+            return {}
+        try:
+            self.adapter.validate_python(value, strict=True)
+        except ValidationError as same:
+            found = same.errors(include_url=False, include_input=False)
+            return {item["loc"]: item["ctx"]["class"] for item in found if item["type"] == "is_instance_of"}
+        except Exception:  # a validator of the tool's own
+            pass
+        return {}
+
     def _mixed(self, value: Any) -> Any:
         """Read what no JSON holds, a dict with a date as the fields of a dataclass: each part by itself."""
         if self._of_mixed is None:
@@ -119,11 +138,14 @@ def adapter_of(annotation: Any) -> Any:
     if annotation is EMPTY:
         return None
     annotation = _known(annotation)
-    for config in (ConfigDict(arbitrary_types_allowed=True), None):
-        try:
-            return TypeAdapter(annotation, config=config)
-        except Exception:
-            continue
+    with warnings.catch_warnings():
+        # Where an annotation means nothing to pydantic, any value passes: nothing that a tool's user could act on.
+        warnings.filterwarnings("ignore", message=".* is not a Python type")
+        for config in (ConfigDict(arbitrary_types_allowed=True), None):
+            try:
+                return TypeAdapter(annotation, config=config)
+            except Exception:
+                continue
     return None
 
 
@@ -243,15 +265,33 @@ def _to_struct(kind: type) -> Any:
     return convert
 
 
-def _problems_of(error: Any, value: Any, path: str) -> Problems:
+def _problems_of(error: Any, value: Any, path: str, classes: dict[Any, str]) -> Problems:
     """Pydantic's list as (path, message), one line for each path."""
     found: dict[str, list[str]] = {}
-    for item in error.errors(include_url=False, include_context=False, include_input=False)[:200]:
+    for item in _items(error)[:200]:
         place = path + spell_place(item["loc"], value, item["type"])
         texts = found.setdefault(place, [])
-        if item["msg"] not in texts:
-            texts.append(item["msg"])
+        text = item["msg"]
+        if item["type"] == _NO_INSTANCE:
+            text = _no_instance(text, classes.get(item["loc"], ""))
+        if text not in texts:
+            texts.append(text)
     return [(place, " or ".join(texts)) for place, texts in found.items()]
+
+
+def _items(error: Any) -> list[Any]:
+    found: list[Any] = error.errors(include_url=False, include_context=False, include_input=False)
+    return found
+
+
+def _no_instance(told: str, name: str) -> str:
+    """Say what pydantic tells the authors of schemas of in the words of a tool's author."""
+    if "issubclass" in told:
+        return "a class cannot be made from an argument: take its name instead"
+    what = f"an instance of {name}" if name else "an instance of its class"
+    return (
+        f"{what} cannot be made from such an argument: take a dataclass, a pydantic model or a dict instead"
+    )
 
 
 def spell_place(loc: tuple[int | str, ...], value: Any, kind: str) -> str:

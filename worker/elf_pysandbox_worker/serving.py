@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from elf_pysandbox_worker import loading, operations
-from elf_pysandbox_worker.errors import BadArguments, of_a_method
+from elf_pysandbox_worker.errors import BY_POSITION_ONLY, BadArguments, of_a_method
 from elf_pysandbox_worker.report import failure, stream
 from elf_pysandbox_worker.wire import values
 from elf_pysandbox_worker.wire.errors import WireTooLarge
@@ -136,11 +136,22 @@ def explain_misfit(error: TypeError, function: Any, args: Sequence[Any], kwargs:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return
+    first = next(iter(signature.parameters), "")
+    more = f"; the signature is {signature}{of_a_method(first)}"
+    if misplaced := _by_name(signature, len(args), kwargs):
+        raise BadArguments([(name, BY_POSITION_ONLY + more) for name in misplaced]) from None
     try:
         signature.bind(*args, **kwargs)
     except TypeError as misfit:
-        first = next(iter(signature.parameters), "")
-        raise BadArguments([("", f"{misfit}; the signature is {signature}{of_a_method(first)}")]) from None
+        raise BadArguments([("", f"{misfit}{more}")]) from None
+
+
+def _by_name(signature: Any, count: int, kwargs: dict[str, Any]) -> list[str]:
+    """Return the positional-only parameters that are given by name; `bind` of 3.13 lets ``**`` take required ones."""
+    parameters = list(signature.parameters.values())
+    only = [each for each in parameters[count:] if each.kind == each.POSITIONAL_ONLY and each.name in kwargs]
+    extra = any(each.kind == each.VAR_KEYWORD for each in parameters)
+    return [each.name for each in only if not extra or each.default is each.empty]
 
 
 def _driven(result: Any, call: Call) -> Any:

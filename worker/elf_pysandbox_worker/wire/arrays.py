@@ -155,7 +155,8 @@ def write(writer: Writer, value: Any) -> bool:
         return False
     description = describe(value.dtype)
     if description is None and value.dtype.itemsize:
-        raise writer.refuse(value, f"is a numpy scalar of dtype {value.dtype}, which cannot cross")
+        reason = f"is a numpy scalar of dtype {value.dtype}, which cannot cross"
+        raise writer.refuse(value, reason, _unit(value.dtype))
     # The empty np.str_ and np.bytes_ have no dtype of their own on the wire.
     head = tags.encode(value.dtype.char if description is None else description)
     data = b"" if description is None else value.tobytes()
@@ -164,11 +165,19 @@ def write(writer: Writer, value: Any) -> bool:
     return True
 
 
+def _unit(dtype: Any) -> str:
+    """Say how a date or duration that says nothing of its unit gets one."""
+    return (
+        f"give it a unit: astype('{dtype.name}[ns]')" if dtype.name in ("datetime64", "timedelta64") else ""
+    )
+
+
 def write_array(writer: Writer, array: Any) -> None:
     """Write an ndarray that is not to be noted as met (a temporary, or a part of a table)."""
     description = describe(array.dtype)
     if description is None:
         hint = f"{writer.give} tolist() of it, or convert it with astype" if array.dtype.hasobject else ""
+        hint = hint or _unit(array.dtype)
         raise writer.refuse(array, f"is an array of dtype {array.dtype}, which cannot cross", hint)
     if array.ndim > _MAX_DIMENSIONS:
         raise writer.refuse(array, f"has more than {_MAX_DIMENSIONS} dimensions")

@@ -23,6 +23,18 @@ _HINTS: Final = {
     "async_generator": "{give} a list of its items",
     "coroutine": "await it",
     "function": "{give} what it computes",
+    "builtin_function_or_method": "{give} what it computes",
+    "method": "{give} what it computes",
+    "partial": "{give} what it computes",
+    "lock": "make it where it is used: it is one process's own",
+    "RLock": "make it where it is used: it is one process's own",
+    "NotImplementedType": "{give} None instead",
+    "count": "{give} a list of as many of its items as are needed",
+    "cycle": "{give} a list of as many of its items as are needed",
+    "repeat": "{give} a list of as many of its items as are needed",
+    "SimpleNamespace": "{give} vars(...) of it",
+    "UserDict": "{give} dict(...) of it",
+    "ChainMap": "{give} dict(...) of it",
     "module": "{give} what you need of it",
     "dict_keys": "{give} list(...) of it",
     "dict_values": "{give} list(...) of it",
@@ -35,6 +47,7 @@ _HINTS: Final = {
     "deque": "{give} list(...) of it",
     "array": "{give} its tolist() or tobytes()",
     "TextIOWrapper": "{give} what it contains",
+    "BufferedReader": "{give} what it contains",
     "BytesIO": "{give} its getvalue()",
     "StringIO": "{give} its getvalue()",
 }
@@ -154,5 +167,9 @@ def _hint(writer: Writer, value: object) -> str:
     if isinstance(value, type):
         return f"{writer.give} its name"
     if isinstance(value, BaseException):
-        return f"raise it, or {writer.give} its text"
+        return f"raise it, or {writer.give} its text" if writer.give == "return" else "pass its text"
+    if hasattr(kind, "__next__") and hasattr(kind, "__iter__"):
+        return f"{writer.give} list(...) of it"
+    if str(kind.__module__).partition(".")[0] in _MODULES | sys.stdlib_module_names:
+        return f"{writer.give} what you need of it"  # nobody can declare the fields of its class
     return f"{writer.give} its fields in a dict, or make its class a dataclass"

@@ -121,7 +121,8 @@ def _pack_plain(value: Any, room: int) -> bytes | None:
 def _pack_call(args: tuple[Any, ...], kwargs: dict[Any, Any], room: int) -> bytes | None:
     """Return `(args, kwargs)` encoded if all in it is plain; the two containers go without tags."""
     flat = is_flat(kwargs, room) and (not args or is_flat(args, room - 4 * len(kwargs)))
-    if not flat and plain_boxes([*args, kwargs], set(), room, 0) is None:
+    # Items of args lie in two containers. So deep a kwargs, which lies in one, is left to the writer.
+    if not flat and plain_boxes([*args, kwargs], set(), room, 1) is None:
         return None
     try:
         return ext(tags.CALL, encode((args, kwargs)))

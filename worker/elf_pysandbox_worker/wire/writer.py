@@ -206,6 +206,8 @@ class Writer:
     def _write_rows(self, rows: list[tuple[Any, ...]]) -> bool:
         """Write a list of tuples of scalars (rows of a database) at once; False if it is not that."""
         room = self.room() - 9 * (len(rows) + sum(map(len, rows)))
+        if len(self.steps) + 1 >= tags.MAX_DEPTH:  # the walk says which tuple lies too deep
+            return False
         if room < 0 or not only(LEAVES, chain.from_iterable(rows)):
             return False
         if 4 * sum(len(item) for row in rows for item in row if type(item) is str) > room:
