@@ -17,7 +17,7 @@ from elf_pysandbox._cli.exits import EXIT_OF_STATUS
 from tests.config.conftest import folder as folder
 from tests.config.malformed import CORPUS, Malformed
 from tests.integrations.conftest import EXAMPLES
-from tests.processes import children, survivors
+from tests.processes import children, descendants, survivors
 
 pytest.importorskip("langgraph")
 
