@@ -250,9 +250,13 @@ def test_a_module_of_absurd_size_loads_or_says_why_not(native_pool):
 def test_a_burst_leaves_few_idle_workers_behind():
     with SandboxPool(64, policy=NATIVE) as pool:
         sleep = pool.load(f"{MODULE}:sleep")
-        for future in [pool.submit(sleep, 0.2) for _ in range(64)]:
-            future.result()
-        assert pool.statistics().idle > 4
+        for _ in range(10):  # the supervisor trims by itself every 5 s, which may be just after a burst
+            for future in [pool.submit(sleep, 0.2) for _ in range(64)]:
+                future.result()
+            if pool.statistics().idle > 4:
+                break
+        else:
+            pytest.fail("no burst left idle workers behind")
         pool._calls.engine.trim()
         assert wait_idle_at_most(pool, 4)
         assert pool.call(sleep, 0) == 0
