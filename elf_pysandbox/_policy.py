@@ -159,8 +159,6 @@ class Policy:
         for item in self.env:
             if "=" in item or "\0" in item:
                 raise ConfigurationError.about("Policy", "env", f"takes names, not assignments: {item!r}")
-            if not item.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in item):
-                raise ConfigurationError.about("Policy", "env", f"takes names that are UTF-8, not {item!r}")
         if not isinstance(self.files, Files):
             raise ConfigurationError(f"Policy.files must be a Files value, not {self.files!r}")
         if self.network is not False:

@@ -47,9 +47,10 @@ def confinement_of(policy: Policy, limits: Limits, max_workers: int, interpreter
         # Without one, a process that the tool left behind would outlive its call.
         modes["pid_namespace"] = "require"
     workers = max_workers + 4  # those that are ending while their successors start
+    _check_text((*files.read, *files.write, *policy.env, *policy.allowed_imports))
     environment = dict(_ENVIRONMENT)
     environment |= {name: os.environ[name] for name in policy.env if name in os.environ}
-    _check_text((*files.read, *files.write, *environment.values(), *policy.allowed_imports))
+    _check_text(environment.values())
     return Confinement(
         layers=modes,
         read=list(dict.fromkeys((*interpreter.readable, *files.read))),

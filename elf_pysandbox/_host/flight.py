@@ -53,7 +53,7 @@ _LOOK_S = 1.0
 RAISE_LIMIT = " in the host process: raise its limit (ulimit -n)"
 _VERDICT_S = 5.0  # for a dead worker's or template's cause of death to be told
 _LAST_BREATH_S = (
-    0.25  # between the end of a process's channel and its own, which the kernel brings about one by one
+    0.25  # between the end of a process's channel and its own: the kernel makes one after the other
 )
 _FRAME_SLACK = 1 << 16
 _READY = frame(encode(Ready()))[0]

@@ -29,9 +29,8 @@ def file_of_module(module: types.ModuleType | None) -> str | None:
 def is_named_module(module: types.ModuleType) -> bool:
     """Whether the confined side imports the module by name: standard, built in, or an installed
     distribution."""
-    if (
-        module.__name__ == "__main__"
-    ):  # is another one there, also where an installed file runs as it (a prompt)
+    # On the confined side `__main__` is another one, also where an installed file runs as it (a prompt).
+    if module.__name__ == "__main__":
         return False
     if is_standard(module.__name__):
         return True

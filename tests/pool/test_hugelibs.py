@@ -179,10 +179,15 @@ def test_libraries_that_cannot_be_moved_stay_as_they_are_and_nothing_is_left_ove
         length = size()
         {obstacle}
         print(settle(), len(between(*PLACE)) == len(LIBRARY), contents(LIBRARY) == before)
-        # Twenty more, of which each would leave 2 MB; the interpreter may take an arena of 1 MB at any of them.
-        print({{settle() for _ in range(20)}}, size() - length < 8 << 20)
+        taken = [size() - length]
+        for _ in range(20):
+            length = size()
+            settle()
+            taken.append(size() - length)
+        # What could be left over is 2 MB; the interpreter may take an arena of 1 MB at any of them.
+        print(max(taken) < 2 << 20, sorted(taken)[10] == 0)
     """)
-    assert printed.split() == ["0", "True", "True", "{0}", "True"]
+    assert printed.split() == ["0", "True", "True", "True", "True"]
 
 
 @needs_huge_pages

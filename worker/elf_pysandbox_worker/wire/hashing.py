@@ -53,8 +53,11 @@ class Hashing:
             One of them cannot be hashed.
         """
         table: set[Any] = set()
-        for piece in self._pieces(items):
-            table.update(items[piece])
+        if _is_quick(items):
+            table.update(items)
+        else:
+            for piece in self._pieces(items):
+                table.update(items[piece])
         _check_all(table, items)
         return table
 
@@ -63,27 +66,25 @@ class Hashing:
         if len(keys) != len(values):
             raise WireError("dict of more keys than values, or fewer")
         table: dict[Any, Any] = {}
-        for piece in self._pieces(keys):
-            table.update(zip(keys[piece], values[piece], strict=True))
+        if _is_quick(keys):
+            table.update(zip(keys, values, strict=True))
+        else:
+            for piece in self._pieces(keys):
+                table.update(zip(keys[piece], values[piece], strict=True))
         _check_all(table, keys)
         return table
 
     def _pieces(self, items: Sequence[Any]) -> Iterator[slice]:
         """Yield the pieces of a table of `items` as long as there is time for the next."""
-        kinds = set(map(type, items))
-        if kinds <= _KEYED or (len(items) <= _FEW and kinds <= _FLAT):
-            yield slice(None)
-        elif kinds <= _FLAT or not self._have_hashes_in_common(items):
-            yield from self._timed(len(items), _PIECE)
-        else:
-            yield from self._timed(len(items), 1)
+        alone = not _FLAT.issuperset(map(type, items)) and self._have_hashes_in_common(items)
+        yield from self._timed(len(items), 1 if alone else _PIECE)
 
     def _have_hashes_in_common(self, items: Sequence[Any]) -> bool:
         before = time.thread_time()
         hashes = list(map(hash, items))
         self._left_s += _PER_HASH * (time.thread_time() - before)
         seen: set[int] = set()
-        for piece in self._pieces(hashes):
+        for piece in self._timed(len(hashes), _PIECE):
             seen.update(hashes[piece])
         return len(seen) < len(hashes)
 
@@ -97,6 +98,13 @@ class Hashing:
             before = now
             if self._left_s < 0:
                 raise WireError("set or dict of colliding items")
+
+
+def _is_quick(items: Sequence[Any]) -> bool:
+    if len(items) > _FEW:
+        return _KEYED.issuperset(map(type, items))
+    # Items of different hashes are never compared.
+    return _FLAT.issuperset(map(type, items)) or len(set(map(hash, items))) == len(items)
 
 
 def _check_all(table: Sized, items: Sequence[Any]) -> None:

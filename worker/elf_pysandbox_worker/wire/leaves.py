@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import struct
 import sys
 import uuid
@@ -166,17 +167,22 @@ def _dump_zone(zone: datetime.tzinfo | None) -> bytes:
         return encode([micros, *name] if name else micros)
     zones: Any = sys.modules.get("zoneinfo")
     if zones is not None and type(zone) is zones.ZoneInfo and (key := getattr(zone, "key", None)) is not None:
-        if not _is_zone_name(key):  # of a file of the tool's own (`ZoneInfo.from_file`)
-            raise Refused(
-                f"has a time zone of the tool's own, {key[:40]!r}", "use one of the database by its name"
-            )
-        return encode(key)
+        return _dump_named_zone(key)
     if type(zone) is getattr(sys.modules.get("pydantic_core"), "TzInfo", None):
         # What pydantic reads "…Z" and "…+02:00" as: a fixed offset.
         fixed: Any = zone.utcoffset(None)
         return encode(fixed // _MICROSECOND)
     kind = f"{type(zone).__module__}.{type(zone).__qualname__}"
     raise Refused(f"has a time zone of type {kind}", "use zoneinfo.ZoneInfo or a fixed offset")
+
+
+@functools.lru_cache(64)
+def _dump_named_zone(key: str) -> bytes:
+    if not _is_zone_name(key):  # of a file of the tool's own (`ZoneInfo.from_file`)
+        raise Refused(
+            f"has a time zone of the tool's own, {key[:40]!r}", "use one of the database by its name"
+        )
+    return encode(key)
 
 
 def _load_zone(data: memoryview) -> datetime.tzinfo | None:
